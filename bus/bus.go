@@ -1,0 +1,44 @@
+// Package bus carries accepted commands from gateways to the workers that hold their lanes.
+//
+// A lane is one topic of a Watermill publisher and subscriber ([LaneTopic]). A message on it is a frame:
+// commands of that lane that arrived together (package bus/frame). The [Sender] is the gateway's end: it
+// coalesces commands into frames and tells each of them when its frame is durable.
+//
+// # What a bus promises
+//
+// A message is confirmed once it is durable: in process, when the worker has committed it; on a broker,
+// when the broker has it on disk. It is delivered at least once until it is acknowledged. Messages of one
+// topic handed over one after another arrive in that order as long as nothing fails; order is an
+// optimisation, correctness rests on tickets. Every queue is bounded: a full one answers [ErrFull].
+package bus
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+var (
+	// ErrUnavailable: the bus cannot be reached; nothing was accepted.
+	ErrUnavailable = errors.New("bus is unavailable")
+	// ErrFull: the lane's queue is full; nothing was accepted.
+	ErrFull = errors.New("lane is full")
+	// ErrFateUnknown: it was handed over, but no confirmation came.
+	ErrFateUnknown = errors.New("fate of the message is unknown")
+	// ErrClosed: the bus has been closed; nothing was accepted.
+	ErrClosed = errors.New("bus is closed")
+)
+
+// Publisher is a Watermill publisher that can have several messages under way.
+type Publisher interface {
+	message.Publisher
+
+	// PublishAsync hands one message over and returns. done is called exactly once, from any
+	// goroutine, with nil when the message is durable and one of the errors above otherwise; it must
+	// not block. Messages handed over one after another on one topic keep their order.
+	PublishAsync(topic string, m *message.Message, done func(error))
+}
+
+// LaneTopic names the topic of a lane.
+func LaneTopic(lane int) string { return fmt.Sprintf("lane.%d", lane) }
