@@ -1,4 +1,6 @@
 // Command doorman serves the built-in aggregate types; a team's own binary is as short as this one.
 package main
 
-func main() {}
+import "github.com/ticketed/doorman/cmd/cli"
+
+func main() { cli.Main() }
