@@ -1,0 +1,62 @@
+# What there is to do here. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Development tools are pinned here and run from the module cache, so that go.mod holds the product's own
+# needs only.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; without one, go itself says CGO_ENABLED=0.
+RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+PACKAGES ?= ./...
+FUZZTIME ?= 30s
+ARGS ?=
+
+.PHONY: help run build test bench lint verify fuzz cover generate
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: ## Serve on 127.0.0.1:8080 with everything embedded; ARGS="--data-dir /somewhere"
+	go run ./cmd/doorman serve $(ARGS)
+
+build: ## Build bin/doorman
+	CGO_ENABLED=0 go build -trimpath -o bin/doorman ./cmd/doorman
+
+test: ## All tests, under the race detector, with the services that they need; PACKAGES=./bus/...
+	@services="$$(deploy/services.sh)"; eval "$$services"; set -x; \
+	go test $(RACE) -timeout 15m $(PACKAGES)
+
+cover: ## Tests with coverage of every package by every test, in .cache/coverage.html
+	@mkdir -p .cache; services="$$(deploy/services.sh)"; eval "$$services"; \
+	go test -coverpkg=./... -coverprofile=.cache/coverage.out $(PACKAGES)
+	@go tool cover -html=.cache/coverage.out -o .cache/coverage.html
+	@go tool cover -func=.cache/coverage.out | tail -1
+
+fuzz: ## Each fuzz test for FUZZTIME (30s)
+	@git grep -lE '^func Fuzz' -- '*_test.go' | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+	  grep -hoE '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | cut -d' ' -f2 | while read -r name; do \
+	    (set -x; go test "./$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME)); \
+	  done; \
+	done
+
+bench: build ## The table of speeds in README.md, measured here (about 3 minutes, half of it with Postgres)
+	@services="$$(deploy/services.sh)"; eval "$$services"; bin/doorman bench --table $(ARGS)
+
+lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
+	go run $(GOLANGCI_LINT) run $(PACKAGES)
+
+generate: ## Make generated files anew
+	go generate ./...
+	go test ./deploy -run TestLinterEnforcesTheSameTable -count 1 -update
+
+verify: ## Formatting, vet, generated files as committed, modules as published
+	@unformatted="$$(git ls-files '*.go' | xargs gofmt -l)"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go mod verify
+	@before="$$(git status --porcelain; git diff | sha256sum)"; $(MAKE) --no-print-directory generate; \
+	after="$$(git status --porcelain; git diff | sha256sum)"; \
+	if [ "$$before" != "$$after" ]; then echo "generated files differ from what is committed:"; git status --short; exit 1; fi
