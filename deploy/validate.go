@@ -1,0 +1,146 @@
+package deploy
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate says everything that is wrong with the configuration, as a [ConfigError]; nil when nothing is.
+func (c *Config) Validate() error { return configError(c.check()) }
+
+// checker collects problems, each under the key and source of its setting.
+type checker struct {
+	config   *Config
+	problems []Problem
+}
+
+func (k *checker) wrong(key, format string, args ...any) {
+	k.problems = append(k.problems, Problem{key, k.config.source(key), fmt.Sprintf(format, args...)})
+}
+
+func (c *Config) check() []Problem {
+	k := &checker{config: c}
+	k.addresses()
+	k.storage()
+	k.roles()
+	k.between("lanes", c.Lanes, 1, 1024)
+	k.between("parked_per_stream", c.ParkedPerStream, 1, 100_000)
+	k.between("parked_per_session", c.ParkedPerSession, 1, 10_000_000)
+	k.between("parked", c.Parked, 1, 10_000_000)
+	k.between("cached_streams", c.CachedStreams, 1, 100_000_000)
+	k.origins()
+	k.lasts("http_read_header_timeout", c.HTTPReadHeaderTimeout, time.Millisecond)
+	k.lasts("http_read_body_timeout", c.HTTPReadBodyTimeout, time.Millisecond)
+	k.lasts("http_idle_timeout", c.HTTPIdleTimeout, time.Millisecond)
+	k.between("http_max_header_bytes", c.HTTPMaxHeaderBytes, 4<<10, 16<<20)
+	k.lasts("shutdown_grace", c.ShutdownGrace, 0)
+	k.lasts("store_wait", c.StoreWait, 0)
+	if _, ok := logLevels[c.LogLevel]; !ok {
+		k.wrong("log_level", "%q is none of debug, info, warn, error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		k.wrong("log_format", "%q is neither text nor json", c.LogFormat)
+	}
+	return k.problems
+}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+func (k *checker) between(key string, value, low, high int) {
+	if value < low || value > high {
+		k.wrong(key, "%d is not between %d and %d", value, low, high)
+	}
+}
+
+func (k *checker) lasts(key string, d, atLeast time.Duration) {
+	if d < atLeast {
+		k.wrong(key, "%s is too short", durationText(d))
+	}
+}
+
+func (k *checker) addresses() {
+	c := k.config
+	good := k.address("listen", c.Listen)
+	if k.address("admin_listen", c.AdminListen) && good && c.Listen == c.AdminListen && !strings.HasSuffix(c.Listen, ":0") {
+		k.wrong("admin_listen", "%s is the address of listen too; each needs its own", c.AdminListen)
+	}
+}
+
+func (k *checker) address(key, text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		k.wrong(key, "%q is not an address such as 127.0.0.1:8080", text)
+		return false
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		k.wrong(key, "%q is not a port from 0 to 65535", port)
+		return false
+	}
+	return true
+}
+
+// Postgres folds and truncates other names, so that what is asked for and what is made would differ.
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+func (k *checker) storage() {
+	c := k.config
+	if c.PostgresURL == "" {
+		if c.DataDir == "" {
+			k.wrong("data_dir", "a folder is needed unless postgres_url is given")
+		}
+		return
+	}
+	if u, err := url.Parse(c.PostgresURL); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		// The error of url.Parse would show the password.
+		k.wrong("postgres_url", "it is not of the form postgres://user:password@host:5432/database")
+	}
+	if !schemaName.MatchString(c.PostgresSchema) {
+		k.wrong("postgres_schema", "%q is not a name of small letters, digits and underscores, 63 at most", c.PostgresSchema)
+	}
+}
+
+func (k *checker) roles() {
+	all := []string{RoleGateway, RoleWorker, RoleProjector}
+	seen := map[string]bool{}
+	for _, role := range k.config.Roles {
+		switch {
+		case !slices.Contains(all, role):
+			k.wrong("roles", "%q is none of %s%s", role, strings.Join(all, ", "), didYouMean(role, all))
+			return
+		case seen[role]:
+			k.wrong("roles", "%q is given twice", role)
+			return
+		}
+		seen[role] = true
+	}
+	for _, role := range all {
+		if !seen[role] {
+			k.wrong("roles", "%s is missing: without a message broker between processes, one process has all of %s",
+				role, strings.Join(all, ", "))
+			return
+		}
+	}
+}
+
+func (k *checker) origins() {
+	for _, origin := range k.config.CORSOrigins {
+		if origin == "*" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			k.wrong("cors_origins", "%q is not an origin such as https://app.example.org (no path, no slash at the end)", origin)
+		} else if origin != strings.ToLower(origin) {
+			k.wrong("cors_origins", "%q has capitals, which browsers never send", origin)
+		}
+	}
+}
