@@ -153,6 +153,7 @@ type HeadChange struct {
 
 // DeadLetter is a message that could not be carried out, kept with the original and the cause.
 type DeadLetter struct {
+	N        uint64 // rising from 1, given by the store; not dense
 	At       time.Time
 	Envelope *commands.Envelope // the original
 	Reason   commands.Reason
@@ -169,11 +170,11 @@ type Reader interface {
 	Head(ctx context.Context, stream commands.Stream) (record *Record, ok bool, err error)
 
 	// StateBefore reads the newest kept state at or below the version: the point to fold from. The
-	// zero Snapshot is the initial state at version 0.
+	// zero Snapshot is the initial state at version 0. A version above the head is ErrNotKept.
 	StateBefore(ctx context.Context, stream commands.Stream, version uint64) (Snapshot, error)
 
 	// Changes reads the changelog of a stream: events with versions above after, oldest first, limit at
-	// most.
+	// most. After a version above the head it is ErrNotKept.
 	Changes(ctx context.Context, stream commands.Stream, after uint64, limit int) ([]Change, error)
 
 	// Status tells where commands stand, in the order asked.
@@ -182,11 +183,16 @@ type Reader interface {
 	// Lookup is that of Lanes.
 	Lookup(ctx context.Context, ids []commands.ID) ([]aggregate.Fact, error)
 
-	// Log reads outcomes with positions above after, in order, limit at most.
+	// Log reads outcomes with positions above after, in order, limit at most. After a position above
+	// the newest it is ErrNotKept.
 	Log(ctx context.Context, after uint64, limit int) ([]*commands.Outcome, error)
 
 	// End is the position of the newest outcome; 0 for an empty log.
 	End(ctx context.Context) (uint64, error)
+
+	// DeadLetters reads dead letters with numbers above after, in the order they were kept, limit at
+	// most.
+	DeadLetters(ctx context.Context, after uint64, limit int) ([]DeadLetter, error)
 }
 
 // Snapshot is a stream's state as of a version.
