@@ -1,8 +1,271 @@
 package aggregate
 
-import "github.com/ticketed/doorman/commands"
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sort"
 
-// Instance is one stream as the worker holds it.
+	"github.com/ticketed/doorman/commands"
+)
+
+// Instance is one stream as a worker holds it: its head, its folded state and the commands that wait on
+// it. A [Round] changes it; it is not safe for use by several goroutines.
 type Instance struct {
-	parked map[commands.ID]*Waiting
+	Stream commands.Stream
+	Type   Type
+	Head   Head
+
+	state   any              // the fold of all events
+	encoded []byte           // the state as JSON at version Head.Version - len(tail)
+	tail    []commands.Event // what happened since
+
+	parked   map[commands.ID]*Waiting   // by their own id
+	waiting  map[commands.ID][]*Waiting // by the ticket they wait on, in order of parking
+	sessions int                        // how many of the parked came under PolicySession
+	nextSeq  uint64
+	work     []task // released or to be rejected, in order; goes before any later arrival
+	moved    bool   // the head changed since waiting commands under PolicySession were looked at
+	changed  bool   // something landed in the round under way
+	fault    error  // the type's code cannot fold this history
+	probe    *commands.Envelope
+}
+
+// task is a waiting command whose predecessor has been settled.
+type task struct {
+	waiting *Waiting
+	named   Fact // what its ticket names by now: Landed or Rejected
+	reason  commands.Reason
+	cascade bool // rejected together with the root, in one cascade
+}
+
+// Faulty holds a stream whose history the type's code is known not to fold: its tickets are judged as
+// ever, and whatever would land ends as failed.
+func Faulty(t Type, stream commands.Stream, head Head, parked []*Waiting, cause string) *Instance {
+	inst := &Instance{Stream: stream, Type: t, Head: head, fault: errors.New(cause)}
+	for _, w := range parked {
+		inst.hold(w)
+	}
+	return inst
+}
+
+// NewInstance holds a stream of which nothing is known yet.
+func NewInstance(t Type, stream commands.Stream) *Instance {
+	return &Instance{Stream: stream, Type: t, state: t.Initial()}
+}
+
+// Restore makes an instance of what a store knows: the state as of some version (nil before the first
+// event), the events after it, and the parked commands in order of parking. tickets tells what the
+// tickets of those are known to name, so that what had been released when a process died goes on.
+//
+// A history that the type's code cannot fold makes an instance all the same: tickets are judged as ever,
+// and whatever would land ends as failed.
+func Restore(t Type, stream commands.Stream, head Head, state []byte, tail []commands.Event,
+	parked []*Waiting, tickets func(commands.ID) Fact, guard *Guard) *Instance {
+	inst := &Instance{Stream: stream, Type: t, Head: head, encoded: state, tail: tail}
+	inst.refold(guard)
+	if inst.fault == nil && len(tail) > 0 {
+		inst.fault = inst.seal(guard)
+	}
+	for _, w := range parked {
+		inst.hold(w)
+	}
+	for _, w := range parked {
+		if named := inst.named(w.Ticket, tickets); named.Standing == Landed || named.Standing == Rejected {
+			inst.enqueue(w, named, commands.PredecessorRejected, false)
+		}
+	}
+	return inst
+}
+
+// Fold is the state after the events, as JSON: from a kept state (nil: the initial one) onward.
+func Fold(t Type, from []byte, events []commands.Event) ([]byte, error) {
+	inst := Instance{Type: t, encoded: from, tail: events}
+	if inst.refold(nil); inst.fault != nil {
+		return nil, inst.fault
+	}
+	if err := inst.seal(nil); err != nil {
+		return nil, err
+	}
+	return inst.encoded, nil
+}
+
+// Pending tells whether released or cascading commands are left over from a full round.
+func (inst *Instance) Pending() bool { return len(inst.work) > 0 }
+
+// ParkedCount is how many commands wait on the stream.
+func (inst *Instance) ParkedCount() int { return len(inst.parked) }
+
+// ParkedBytes is the size of the payloads that wait.
+func (inst *Instance) ParkedBytes() int {
+	total := 0
+	for _, w := range inst.parked {
+		total += len(w.Data)
+	}
+	return total
+}
+
+// seal encodes the state at the head, so that State can be told and stored.
+func (inst *Instance) seal(guard *Guard) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	if len(inst.tail) == 0 && inst.encoded != nil {
+		return nil
+	}
+	probe := guard.probe(inst)
+	guard.enter(probe)
+	defer guard.leave(probe)
+	encoded, err := inst.Type.EncodeState(inst.state)
+	if err != nil {
+		return fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
+	}
+	inst.encoded, inst.tail = encoded, nil
+	return nil
+}
+
+// State is the state at the head as JSON: after Restore, and after the Finish of a round.
+func (inst *Instance) State() []byte { return inst.encoded }
+
+// refold makes the state anew from what was encoded last and the events since. Where the type's code
+// breaks on that, the instance keeps the fault and lands nothing more.
+func (inst *Instance) refold(guard *Guard) {
+	probe := guard.probe(inst)
+	guard.enter(probe)
+	defer guard.leave(probe)
+	defer func() {
+		if p := recover(); p != nil {
+			inst.fault = panicked(p)
+		}
+	}()
+	state := inst.Type.Initial()
+	if inst.encoded != nil {
+		decoded, err := inst.Type.DecodeState(inst.encoded)
+		if err != nil {
+			inst.fault = fmt.Errorf("decode the state of %s: %w", inst.Stream, err)
+			return
+		}
+		state = decoded
+	}
+	for _, event := range inst.tail {
+		evolved, err := inst.Type.Evolve(state, event)
+		if err != nil {
+			inst.fault = fmt.Errorf("apply %s to %s: %w", event.Type, inst.Stream, err)
+			return
+		}
+		state = evolved
+	}
+	inst.state = state
+}
+
+// hold adds a command to those that wait.
+func (inst *Instance) hold(w *Waiting) {
+	if inst.parked == nil {
+		inst.parked = make(map[commands.ID]*Waiting)
+		inst.waiting = make(map[commands.ID][]*Waiting)
+	}
+	inst.parked[w.ID] = w
+	inst.waiting[w.Ticket] = append(inst.waiting[w.Ticket], w)
+	if w.Policy == commands.PolicySession {
+		inst.sessions++
+	}
+	inst.nextSeq = max(inst.nextSeq, w.Seq+1)
+}
+
+// drop takes a settled command off those that wait.
+func (inst *Instance) drop(w *Waiting) {
+	delete(inst.parked, w.ID)
+	if w.Policy == commands.PolicySession {
+		inst.sessions--
+	}
+	queue := inst.waiting[w.Ticket]
+	for i := range queue {
+		if queue[i] == w {
+			queue = append(queue[:i:i], queue[i+1:]...)
+			break
+		}
+	}
+	if len(queue) == 0 {
+		delete(inst.waiting, w.Ticket)
+	} else {
+		inst.waiting[w.Ticket] = queue
+	}
+}
+
+// enqueue makes a waiting command next in line, since what it waited for has been settled.
+func (inst *Instance) enqueue(w *Waiting, named Fact, reason commands.Reason, cascade bool) {
+	if w.released {
+		return
+	}
+	w.released = true
+	inst.work = append(inst.work, task{waiting: w, named: named, reason: reason, cascade: cascade})
+}
+
+// named says what a ticket names on this stream.
+func (inst *Instance) named(ticket commands.ID, known func(commands.ID) Fact) Fact {
+	switch {
+	case ticket == commands.Genesis || ticket == commands.None:
+		return Fact{}
+	case ticket == inst.Head.Action:
+		return Fact{Standing: Landed, Stream: inst.Stream, Version: inst.Head.Version}
+	}
+	if w := inst.parked[ticket]; w != nil {
+		return Fact{Standing: Parked, Stream: inst.Stream, Hash: w.Hash}
+	}
+	fact := known(ticket)
+	if fact.Standing == Parked || fact.Stream != inst.Stream {
+		// What waits here is in inst.parked; the rest is another stream's and none of our business.
+		return Fact{}
+	}
+	return fact
+}
+
+// loop follows the chain that a command with this id and ticket would wait on, and returns the parked
+// commands of it when it leads back to the id.
+func (inst *Instance) loop(id, ticket commands.ID) []*Waiting {
+	var members []*Waiting
+	for w := inst.parked[ticket]; w != nil; w = inst.parked[w.Ticket] {
+		members = append(members, w)
+		if w.Ticket == id {
+			return members
+		}
+	}
+	return nil
+}
+
+// extend moves the deadlines of all that waits on id, directly or not, to at least that of w, and
+// returns those that moved.
+func (inst *Instance) extend(w *Waiting) []*Waiting {
+	var moved []*Waiting
+	frontier := []*Waiting{w}
+	for len(frontier) > 0 {
+		at := frontier[0]
+		frontier = frontier[1:]
+		for _, next := range inst.waiting[at.ID] {
+			if next.Deadline < w.Deadline {
+				next.Deadline = w.Deadline
+				moved = append(moved, next)
+				frontier = append(frontier, next)
+			}
+		}
+	}
+	return moved
+}
+
+// sessionWaiting lists the waiting commands under PolicySession in order of parking.
+func (inst *Instance) sessionWaiting() []*Waiting {
+	var all []*Waiting
+	for _, w := range inst.parked {
+		if w.Policy == commands.PolicySession && !w.released {
+			all = append(all, w)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Seq < all[j].Seq })
+	return all
+}
+
+func panicked(value any) error {
+	return fmt.Errorf("panic: %v\n\n%s", value, debug.Stack())
 }
