@@ -1,0 +1,98 @@
+// Package storetest says in runnable form what package store promises in words. Every backend runs the
+// same suite over real data:
+//
+//	func TestStore(t *testing.T) {
+//	    storetest.Run(t, storetest.Backend{Fresh: func(t testing.TB) func() store.Store {
+//	        dir := t.TempDir()
+//	        return func() store.Store { return open(t, dir, storetest.Lanes) }
+//	    }})
+//	}
+//
+// and the same [Benchmark], so that their figures can be compared. Each test is named after the sentence
+// of the contract that it checks.
+package storetest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate/store"
+)
+
+// Lanes is how many lanes every store of the suite has.
+const Lanes = 4
+
+// Backend is what the suite needs to know of a backend.
+type Backend struct {
+	// Fresh makes an empty data set and returns how to open it: each call gives one more store object
+	// on the same data, with [Lanes] lanes. The suite closes what it opens.
+	Fresh func(t testing.TB) (open func() store.Store)
+	// Shared says that several store objects may be open on one data set at once.
+	Shared bool
+}
+
+// Run checks a backend against the contract of package store.
+func Run(t *testing.T, backend Backend) {
+	suite := []group{
+		{"Positions", positionTests},
+		{"Ids", idTests},
+		{"Lanes", laneTests},
+		{"Streams", streamTests},
+		{"Parking", parkingTests},
+		{"Reading", readingTests},
+		{"Keeping", keepingTests},
+	}
+	if backend.Shared {
+		suite = append(suite, group{"Sharing", sharedTests})
+	}
+	for _, g := range suite {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range g.tests {
+				t.Run(c.rule, func(t *testing.T) {
+					t.Parallel()
+					c.check(t, newData(t, backend))
+				})
+			}
+		})
+	}
+}
+
+type group struct {
+	name  string
+	tests []test
+}
+
+// test is one sentence of the contract.
+type test struct {
+	rule  string
+	check func(t testing.TB, d *data)
+}
+
+// data is one data set with the store objects that a test has open on it.
+type data struct {
+	t     testing.TB
+	open  func() store.Store
+	store store.Store // the one most tests work with
+}
+
+func newData(t testing.TB, backend Backend) *data {
+	d := &data{t: t, open: backend.Fresh(t)}
+	d.store = d.another()
+	return d
+}
+
+// another opens one more store object; the test's end closes it if it is open then.
+func (d *data) another() store.Store {
+	s := d.open()
+	require.NotNil(d.t, s)
+	d.t.Cleanup(func() { require.NoError(d.t, s.Close()) })
+	return s
+}
+
+// reopen closes the store and opens the data anew, as a restart does.
+func (d *data) reopen() {
+	require.NoError(d.t, d.store.Close())
+	d.store = d.another()
+}
