@@ -21,11 +21,12 @@ const (
 
 // AddFlags adds a flag for every setting, and --config, to a set. They are read by [Load].
 func AddFlags(set *pflag.FlagSet) {
+	set.SortFlags = false
 	set.String(configFlag, "", "YAML `file` with settings, keys as shown by 'doorman config -o yaml'")
 	for i := range settings {
 		s := &settings[i]
 		flag := set.VarPF(&rawFlag{text: s.fallback, kind: s.kind}, s.flag(), "", s.doc)
-		if s.kind == "true|false" {
+		if s.kind == "bool" {
 			flag.NoOptDefVal = "true"
 		}
 	}

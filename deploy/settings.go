@@ -107,7 +107,7 @@ func number(key string, fallback int, doc string, field func(*Config) *int) sett
 }
 
 func yesNo(key string, fallback bool, doc string, field func(*Config) *bool) setting {
-	return setting{key: key, doc: doc, kind: "true|false", fallback: strconv.FormatBool(fallback),
+	return setting{key: key, doc: doc, kind: "bool", fallback: strconv.FormatBool(fallback),
 		set: func(c *Config, text string) (err error) {
 			if *field(c), err = strconv.ParseBool(text); err != nil {
 				return fmt.Errorf("%q is neither true nor false", text)

@@ -41,6 +41,7 @@ type app struct {
 
 // subcommands are all of them, in the order of the help text.
 var subcommands = []func(*app) *cobra.Command{
+	newConfig,
 	newVersion,
 }
 
