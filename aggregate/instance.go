@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sort"
+	"strings"
 
 	"github.com/ticketed/doorman/commands"
 )
@@ -201,6 +202,14 @@ func (inst *Instance) enqueue(w *Waiting, named Fact, reason commands.Reason, ca
 	}
 	w.released = true
 	inst.work = append(inst.work, task{waiting: w, named: named, reason: reason, cascade: cascade})
+}
+
+// keptSession is a copy of the session's text that does not keep the frame it came in.
+func (inst *Instance) keptSession(session string) string {
+	if session == inst.Head.Session {
+		return inst.Head.Session
+	}
+	return strings.Clone(session)
 }
 
 // named says what a ticket names on this stream.

@@ -13,7 +13,9 @@ type Waiting struct {
 	ParkedAt time.Time     // when it was parked
 	Deadline time.Duration // when it expires, in working time of its lane
 
-	released bool // its predecessor has landed; it is in the instance's work queue
+	released bool // its predecessor has been settled; it is in the instance's work queue
+	fresh    bool // parked in the round under way
+	settled  bool // no longer waiting
 }
 
 // Limits are the bounds of the parking lot and of one round.
@@ -22,50 +24,68 @@ type Limits struct {
 	ParkedPerSession int // approximate: counted per worker
 	Parked           int // approximate: counted per worker
 	Events           int // of one command
-	Round            int // outcomes of one round, after which no further command is taken up
+	Round            int // verdicts of one round, after which no further command is taken up
 }
 
 // DefaultLimits are those of DESIGN section 2; the last two are ours.
 var DefaultLimits = Limits{ParkedPerStream: 256, ParkedPerSession: 1000, Parked: 50_000, Events: 1000, Round: 4096}
 
-// Lot counts what is parked, for the bounds that span streams.
-type Lot struct {
+// Lot is told of everything that is parked, moved and settled, and counts it for the bounds that span
+// streams.
+type Lot interface {
+	// Total is how many commands are parked, OfSession how many of one session.
+	Total() int
+	OfSession(session string) int
+
+	Parked(w *Waiting)
+	Moved(w *Waiting) // its deadline is a later one
+	Settled(w *Waiting)
+}
+
+// Count is a Lot that only counts.
+type Count struct {
 	total     int
 	bySession map[string]int
 }
 
-// NewLot is an empty parking lot.
-func NewLot() *Lot { return &Lot{bySession: map[string]int{}} }
+var _ Lot = (*Count)(nil)
 
 // Total is how many commands are parked.
-func (l *Lot) Total() int { return l.total }
+func (c *Count) Total() int { return c.total }
 
-// Add counts a command that was parked.
-func (l *Lot) Add(session string) {
-	l.total++
-	if session != "" {
-		l.bySession[session]++
-	}
-}
+// OfSession is how many of a session are parked.
+func (c *Count) OfSession(session string) int { return c.bySession[session] }
 
-// Remove counts a parked command that was settled.
-func (l *Lot) Remove(session string) {
-	l.total--
+// Parked counts one more.
+func (c *Count) Parked(w *Waiting) { c.Add(w.Session, 1) }
+
+// Moved changes no count.
+func (c *Count) Moved(*Waiting) {}
+
+// Settled counts one less.
+func (c *Count) Settled(w *Waiting) { c.Add(w.Session, -1) }
+
+// Add counts n more parked commands of a session; "" for none.
+func (c *Count) Add(session string, n int) {
+	c.total += n
 	if session == "" {
 		return
 	}
-	if l.bySession[session]--; l.bySession[session] <= 0 {
-		delete(l.bySession, session)
+	if c.bySession == nil {
+		c.bySession = map[string]int{}
+	}
+	if c.bySession[session] += n; c.bySession[session] == 0 {
+		delete(c.bySession, session)
 	}
 }
 
-func (l *Lot) room(inst *Instance, session string, limits *Limits) Room {
+func room(lot Lot, inst *Instance, session string, limits *Limits) Room {
 	switch {
 	case len(inst.parked) >= limits.ParkedPerStream:
 		return RoomStreamFull
-	case session != "" && l.bySession[session] >= limits.ParkedPerSession:
+	case session != "" && lot.OfSession(session) >= limits.ParkedPerSession:
 		return RoomSessionFull
-	case l.total >= limits.Parked:
+	case lot.Total() >= limits.Parked:
 		return RoomServerFull
 	}
 	return RoomFree

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,12 +14,11 @@ import (
 // transaction and then shows it to observers.
 type Result struct {
 	Outcomes []*commands.Outcome
-	Park     []*Waiting    // newly parked
-	Extend   []*Waiting    // parked before, deadline moved
-	Unpark   []commands.ID // parked before, settled now; their outcomes are in Outcomes
+	Park     []*Waiting    // newly parked, and still so at the end of the round
+	Extend   []*Waiting    // parked in an earlier round, deadline moved
+	Unpark   []commands.ID // parked in an earlier round, settled now; their outcomes are in Outcomes
 	Answers  []Answer
 	Failures []Failure
-	Changed  []*Instance // on which something landed, each once
 }
 
 // Answer is what a single sender is told without anything being remembered: the earlier outcome again,
@@ -64,7 +64,7 @@ type Round struct {
 	Now    time.Time
 	Limits *Limits
 	Facts  Facts
-	Lot    *Lot
+	Lot    Lot
 	// Clock is the working time of the lane of a stream, by which deadlines are counted.
 	Clock func(commands.Stream) time.Duration
 	// Broken, when not nil, tells of commands known to break the aggregate's code or the commit, with
@@ -75,13 +75,16 @@ type Round struct {
 	// Careful encodes the state after every landing, to find the command whose state cannot be.
 	Careful bool
 
-	Result Result
+	Result  Result
+	changed []*Instance // on which something landed, each once
 	// Need are the ids that NeedFacts was about.
 	Need []commands.ID
 }
 
 // Full tells that the round takes no further command: what it came to should be committed first.
-func (r *Round) Full() bool { return len(r.Result.Outcomes) >= r.Limits.Round }
+func (r *Round) Full() bool {
+	return len(r.Result.Outcomes)+len(r.Result.Park)+len(r.Result.Answers) >= r.Limits.Round
+}
 
 // Take judges one command of the instance's stream, and all that its outcome releases or rejects.
 func (r *Round) Take(inst *Instance, env *commands.Envelope) Progress {
@@ -181,7 +184,7 @@ func (r *Round) inform(q *Question, inst *Instance, env *commands.Envelope) bool
 		}
 		return fact
 	})
-	q.Room = r.Lot.room(inst, env.Session, r.Limits)
+	q.Room = room(r.Lot, inst, env.Session, r.Limits)
 	return known
 }
 
@@ -202,21 +205,28 @@ func (r *Round) answer(ruling Ruling, env *commands.Envelope) {
 // park holds a command. It waits at least as long as the one it waits on, and so does all that waits on
 // it already.
 func (r *Round) park(inst *Instance, env *commands.Envelope) {
-	w := &Waiting{Envelope: *env, Seq: inst.nextSeq, ParkedAt: r.Now,
+	w := &Waiting{Envelope: env.Clone(), Seq: inst.nextSeq, ParkedAt: r.Now,
 		Deadline: r.Clock(inst.Stream) + inst.Type.Settings().ParkFor}
 	if predecessor := inst.parked[env.Ticket]; predecessor != nil {
 		w.Deadline = max(w.Deadline, predecessor.Deadline)
 	}
+	w.fresh = true
 	inst.hold(w)
-	r.Lot.Add(env.Session)
+	r.Lot.Parked(w)
 	r.Result.Park = append(r.Result.Park, w)
-	r.Result.Extend = append(r.Result.Extend, inst.extend(w)...)
+	for _, moved := range inst.extend(w) {
+		r.Lot.Moved(moved)
+		r.Result.Extend = append(r.Result.Extend, moved)
+	}
 }
 
 func (r *Round) unpark(inst *Instance, w *Waiting) {
 	inst.drop(w)
-	r.Lot.Remove(w.Session)
-	r.Result.Unpark = append(r.Result.Unpark, w.ID)
+	w.settled = true
+	r.Lot.Settled(w)
+	if !w.fresh {
+		r.Result.Unpark = append(r.Result.Unpark, w.ID)
+	}
 }
 
 // drain settles what has been released or must be rejected, in order, until nothing is left or the
@@ -316,12 +326,12 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 	o.Version += uint64(len(events))
 	inst.state = state
 	inst.tail = append(inst.tail, events...)
-	inst.Head = Head{Version: o.Version, Action: env.ID, At: r.Now, Session: env.Session,
+	inst.Head = Head{Version: o.Version, Action: env.ID, At: r.Now, Session: inst.keptSession(env.Session),
 		ByAny: env.Policy == commands.PolicyAny}
 	inst.moved = true
 	if !inst.changed {
 		inst.changed = true
-		r.Result.Changed = append(r.Result.Changed, inst)
+		r.changed = append(r.changed, inst)
 	}
 	fact := Fact{Standing: Landed, Stream: inst.Stream, Hash: env.Hash, Version: o.Version}
 	r.record(o, fact)
@@ -440,12 +450,30 @@ func fullness(room Room, limits *Limits) string {
 	return "the server holds no more than " + strconv.Itoa(limits.Parked) + " waiting commands"
 }
 
-// Finish ends the round: it encodes the state of every instance that changed. On an error the round
+// Finish ends the round: what was parked and settled within it was never parked for anybody else, and
+// the state of every instance that changed is encoded. On an error the round
 // cannot be committed, and its instances must be loaded again; judged Careful, the command at fault
 // ends as failed.
 func (r *Round) Finish() error {
+	extended := map[*Waiting]bool{}
+	r.Result.Park = slices.DeleteFunc(r.Result.Park, func(w *Waiting) bool { return w.settled })
+	r.Result.Extend = slices.DeleteFunc(r.Result.Extend, func(w *Waiting) bool {
+		again := w.settled || w.fresh || extended[w]
+		extended[w] = true
+		return again
+	})
+	// The result is read while the next round may already move deadlines: it keeps copies.
+	for i, w := range r.Result.Park {
+		w.fresh = false
+		shown := *w
+		r.Result.Park[i] = &shown
+	}
+	for i, w := range r.Result.Extend {
+		shown := *w
+		r.Result.Extend[i] = &shown
+	}
 	var failed error
-	for _, inst := range r.Result.Changed {
+	for _, inst := range r.changed {
 		inst.changed = false
 		if err := inst.seal(r.Guard); err != nil && failed == nil {
 			failed = err

@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 )
 
@@ -87,4 +89,15 @@ type Envelope struct {
 // Seal makes the envelope of a command accepted at the given moment.
 func Seal(c Command, at time.Time) Envelope {
 	return Envelope{Command: c, Hash: c.Hash(), ReceivedAt: at.UTC().Truncate(time.Microsecond)}
+}
+
+// Clone shares no memory with the envelope: what is kept for long must not keep a whole frame.
+func (e *Envelope) Clone() Envelope {
+	c := *e
+	c.Stream = e.Stream.Clone()
+	for _, text := range []*string{&c.Type, &c.Session, &c.Actor, &c.ReplyTo, &c.CorrelationID, &c.TraceParent} {
+		*text = strings.Clone(*text)
+	}
+	c.Data = bytes.Clone(e.Data)
+	return c
 }

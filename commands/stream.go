@@ -46,6 +46,11 @@ func (s Stream) AppendTo(b []byte) []byte {
 	return append(b, s.ID...)
 }
 
+// Clone shares no memory with the stream's name.
+func (s Stream) Clone() Stream {
+	return Stream{Tenant: strings.Clone(s.Tenant), Type: strings.Clone(s.Type), ID: strings.Clone(s.ID)}
+}
+
 // Lane is the lane of a stream when there are lanes of them: FNV-1a of tenant, type and id, the same in
 // every version of this program, since a store's rows depend on it.
 func (s Stream) Lane(lanes int) int {

@@ -1,0 +1,226 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ticketed/doorman/aggregate/store"
+)
+
+// launch closes the open sitting and commits it in the background. Its result comes through w.commits.
+func (d *desk) launch() {
+	s := d.open
+	d.open = nil
+	started := time.Now()
+	if err := s.round.Finish(); err != nil {
+		d.unfold(s, err)
+		return
+	}
+	for _, h := range s.touched {
+		d.cache.weigh(h)
+	}
+	batch := s.batch(d.lanes)
+	s.judging += time.Since(started)
+	d.inflight = s
+	d.w.committing <- work{sitting: s, batch: batch}
+}
+
+// unfold handles a state that cannot be encoded: the commands are judged again, encoding after each, so
+// that the one at fault ends as failed.
+func (d *desk) unfold(s *sitting, err error) {
+	d.w.cfg.Log.Error("a state could not be encoded; judging again one by one", "err", err)
+	n := len(s.items)
+	d.takeBack(s)
+	if n == 0 || d.caution.careful {
+		d.backOff("encode a state", err)
+		return
+	}
+	d.caution = caution{left: n, size: n, careful: true}
+}
+
+// work is a closed sitting on its way to the store.
+type work struct {
+	sitting *sitting
+	batch   *store.Batch
+}
+
+// committed is what became of it.
+type committed struct {
+	sitting *sitting
+	err     error
+}
+
+// commit runs in a goroutine of its own: one commit after another, then the telling, in order.
+func (w *Worker) commit() {
+	for job := range w.committing {
+		var (
+			covered store.Range
+			err     error
+			started = time.Now()
+		)
+		if job.batch != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), w.cfg.CommitTime)
+			covered, err = w.cfg.Store.Commit(ctx, job.batch)
+			cancel()
+		}
+		took := time.Since(started)
+		if err == nil {
+			w.telling <- told{sitting: job.sitting, covered: covered, took: took}
+		}
+		w.commits <- committed{sitting: job.sitting, err: err}
+	}
+	close(w.telling)
+}
+
+// told is a committed sitting of which observers and the bus are to hear.
+type told struct {
+	sitting *sitting
+	covered store.Range
+	took    time.Duration
+}
+
+// tell runs in a goroutine of its own: it tells observers what was committed, in order, and then
+// acknowledges the frames.
+func (w *Worker) tell() {
+	for t := range w.telling {
+		result := &t.sitting.round.Result
+		for _, observe := range w.cfg.Observe {
+			observe(t.covered, result)
+		}
+		for _, frame := range t.sitting.frames {
+			frame.message.Ack()
+		}
+		w.cfg.Metrics.Committed(CommitStats{Commands: len(t.sitting.items), Judging: t.sitting.judging, Commit: t.took, Result: result})
+	}
+	close(w.silent)
+}
+
+// settle takes note of a commit's end.
+func (d *desk) settle(c committed) {
+	d.inflight = nil
+	if c.err != nil {
+		d.recover(c.sitting, c.err)
+		return
+	}
+	d.done = c.sitting.number
+	d.failed = 0
+	for _, failure := range c.sitting.round.Result.Failures {
+		delete(d.broken, failure.Envelope.ID)
+	}
+	if d.caution.left > 0 {
+		d.caution.left -= len(c.sitting.items)
+		switch {
+		case d.caution.left > 0:
+		case len(d.resume) == 0:
+			d.caution = caution{}
+		default: // what a single command released is still being looked at, one by one
+			d.caution.left = 1
+		}
+	}
+	d.cache.trim(d.done)
+}
+
+// recover undoes a sitting that was not committed, and the open one that was judged on top of it, and
+// decides how their commands are judged again. See the package comment.
+func (d *desk) recover(s *sitting, err error) {
+	if open := d.open; open != nil {
+		d.open = nil
+		d.takeBack(open)
+	}
+	d.takeBack(s)
+	again := caution{left: len(s.items), size: len(s.items), facts: true}
+	switch {
+	case errors.Is(err, store.ErrIDKnown):
+		d.w.cfg.Metrics.CommitFailed("id_known")
+		d.caution = again
+		if d.failed++; d.failed > 3 {
+			d.lost("commit", err)
+		}
+	case errors.Is(err, store.ErrFenced):
+		d.w.cfg.Metrics.CommitFailed("fenced")
+		d.caution = again
+		d.lost("commit", err)
+	case errors.Is(err, store.ErrFateUnknown), errors.Is(err, context.DeadlineExceeded):
+		d.w.cfg.Metrics.CommitFailed("fate_unknown")
+		d.caution = again
+		d.lost("commit", err)
+	case errors.Is(err, store.ErrUnavailable):
+		d.w.cfg.Metrics.CommitFailed("unavailable")
+		d.lost("commit", err)
+	default:
+		d.w.cfg.Metrics.CommitFailed("batch")
+		d.split(s, err)
+	}
+}
+
+// split narrows down which command a batch fails for: half as many at a time, then one outcome at a
+// time, and that one ends as failed.
+func (d *desk) split(s *sitting, err error) {
+	n := len(s.items)
+	d.caution.facts = true
+	d.caution.left = max(n, d.caution.left, 1)
+	d.caution.size = max(n/2, 1)
+	d.caution.single = n <= 1
+	if outcomes := s.round.Result.Outcomes; len(outcomes) == 1 && n <= 1 {
+		culprit := outcomes[0].ID
+		if _, again := d.broken[culprit]; again {
+			d.lost("record a failure", err)
+			return
+		}
+		d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit, "err", err)
+		d.broken[culprit] = "its outcome could not be committed: " + err.Error()
+		return
+	}
+	if n == 0 {
+		d.backOff("commit", err)
+	}
+}
+
+// takeBack undoes a sitting: its commands go back to the front of the backlog, and what they changed in
+// memory is dropped. The newer of two sittings is taken back first.
+func (d *desk) takeBack(s *sitting) {
+	d.parked.undo(s.journal)
+	for _, h := range s.touched {
+		d.cache.drop(h)
+	}
+	for _, o := range s.round.Result.Outcomes {
+		d.facts.forget(o.ID)
+	}
+	// Streams on which something waited before this sitting are looked at again even if nothing arrives:
+	// what it had released is still parked in the store.
+	for _, before := range s.journal {
+		if before.entry != nil {
+			d.again = append(d.again, before.entry.stream)
+		}
+	}
+	d.resume = slices.DeleteFunc(d.resume, func(h *held) bool {
+		if h.sitting == s.number {
+			d.again = append(d.again, h.Stream)
+		}
+		return h.sitting == s.number
+	})
+	for _, frame := range s.frames {
+		d.lanes[frame.lane].unread++
+	}
+	for _, it := range s.items {
+		it.from.left++
+	}
+	d.backlog = append(s.items[:len(s.items):len(s.items)], d.backlog...)
+}
+
+// lost gives everything in memory up; it is built anew once the store answers.
+func (d *desk) lost(what string, err error) {
+	d.stale = true
+	d.backOff(what, err)
+}
+
+// backOff sets the retry timer: 50 ms at first, doubling up to 2 s.
+func (d *desk) backOff(what string, err error) {
+	pause := min(50*time.Millisecond<<min(d.failed, 6), 2*time.Second)
+	d.failed++
+	d.pausing = true
+	d.w.cfg.Log.Warn("the store did not take it; trying again", "operation", what, "err", err, "pause", pause)
+	d.retry.Reset(pause)
+}

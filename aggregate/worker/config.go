@@ -1,0 +1,113 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+)
+
+// Config is what a worker needs. Store, Types, Subscriber and Lanes are required.
+type Config struct {
+	Store      store.Store
+	Types      *aggregate.Registry
+	Subscriber message.Subscriber
+	Lanes      []int  // the lanes it holds
+	Owner      string // who holds them, for people to read
+
+	Limits aggregate.Limits // DefaultLimits when zero
+
+	// Observe are told of each commit, in order of position, before its frames are acknowledged.
+	// They must not block, and must not change what they are shown.
+	Observe []func(store.Range, *aggregate.Result)
+	Metrics Metrics
+	Log     *slog.Logger
+
+	CacheStreams int           // streams held in memory; 50,000 by default
+	CacheBytes   int           // bytes of their states and parked payloads; 64 MiB by default
+	CodeTimeout  time.Duration // how long one command may run in the type's code; 2 s by default
+	CommitTime   time.Duration // how long one commit may take; 30 s by default
+	QueueBound   int           // most messages that can be queued on one lane; 2,048 by default
+	Tick         time.Duration // how often clocks advance and deadlines are looked at; 100 ms by default
+}
+
+// Metrics is told what the worker does. A commit is one call, whatever its size.
+type Metrics interface {
+	Committed(CommitStats)
+	// CommitFailed names why: id_known, fenced, unavailable, fate_unknown, batch.
+	CommitFailed(cause string)
+	// Parked tells how many commands wait and for how long the oldest has, once a second.
+	Parked(total int, oldest time.Duration)
+	// CodeAbandoned counts commands whose aggregate code did not end.
+	CodeAbandoned()
+}
+
+// CommitStats describes one commit.
+type CommitStats struct {
+	Commands int           // taken from the bus
+	Judging  time.Duration // from the round's opening until it was closed, without waiting
+	Commit   time.Duration
+	Result   *aggregate.Result
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Committed(CommitStats)     {}
+func (noMetrics) CommitFailed(string)       {}
+func (noMetrics) Parked(int, time.Duration) {}
+func (noMetrics) CodeAbandoned()            {}
+
+func (c *Config) setDefaults() {
+	if c.Limits == (aggregate.Limits{}) {
+		c.Limits = aggregate.DefaultLimits
+	}
+	if c.Metrics == nil {
+		c.Metrics = noMetrics{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&c.CacheStreams, 50_000)
+	setDefault(&c.CacheBytes, 64<<20)
+	setDefault(&c.QueueBound, 2048)
+	setDefault(&c.CodeTimeout, 2*time.Second)
+	setDefault(&c.CommitTime, 30*time.Second)
+	setDefault(&c.Tick, 100*time.Millisecond)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports everything that is missing or out of bounds at once.
+func (c *Config) Validate() error {
+	var problems []error
+	missing := func(what string, is bool) {
+		if is {
+			problems = append(problems, fmt.Errorf("worker: %s is required", what))
+		}
+	}
+	missing("Store", c.Store == nil)
+	missing("Types", c.Types == nil)
+	missing("Subscriber", c.Subscriber == nil)
+	missing("Lanes", len(c.Lanes) == 0)
+	atLeastOne := func(what string, value int) {
+		if value < 1 {
+			problems = append(problems, fmt.Errorf("worker: %s is %d, 1 at least", what, value))
+		}
+	}
+	atLeastOne("Limits.ParkedPerStream", c.Limits.ParkedPerStream)
+	atLeastOne("Limits.ParkedPerSession", c.Limits.ParkedPerSession)
+	atLeastOne("Limits.Parked", c.Limits.Parked)
+	atLeastOne("Limits.Events", c.Limits.Events)
+	atLeastOne("Limits.Round", c.Limits.Round)
+	return errors.Join(problems...)
+}

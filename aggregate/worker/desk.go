@@ -1,0 +1,294 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
+)
+
+// desk is where one goroutine judges: everything it has in memory of its lanes. When aggregate code does
+// not end, the goroutine is left behind with its desk, and a new one takes over what was not committed.
+type desk struct {
+	w     *Worker
+	guard *aggregate.Guard
+	ended chan struct{} // closed when its goroutine has ended
+
+	lanes  map[int]*lane
+	cache  *cache
+	facts  *facts
+	parked *parkedIndex
+	resume []*held           // on which a full round left released or cascading commands over
+	again  []commands.Stream // to be loaded, to see whether something released waits on them
+
+	number   uint64 // of the newest sitting
+	done     uint64 // of the newest one committed
+	open     *sitting
+	inflight *sitting
+
+	backlog []item // taken from the inbox, neither judged nor in the pass under way
+	pass    pass
+	reuse   []*arrival
+
+	broken  map[commands.ID]string     // commands that end as failed without being run
+	faulty  map[commands.Stream]string // streams whose history is not folded again
+	caution caution
+	stale   bool // memory must be built anew from the store before anything is judged
+	pausing bool // until the retry timer fires
+	retry   *time.Timer
+	failed  int       // attempts at the store in a row
+	ticked  time.Time // when the clocks were advanced last
+	second  time.Time // when the once-a-second work was done last
+}
+
+// pass is the state of going through the backlog once; kept in the desk so that a new one can go on
+// from there.
+type pass struct {
+	items []item
+	kept  int // items[:kept] wait for facts
+	at    int // items[at:] have not been looked at
+}
+
+// caution is how the first commands of the backlog are taken after a commit failed.
+type caution struct {
+	left    int  // how many
+	size    int  // how many at a time
+	facts   bool // look every id up first
+	careful bool // encode the state after every landing
+	single  bool // one outcome a round, to find the culprit
+}
+
+func newDesk(w *Worker) *desk {
+	d := &desk{w: w, guard: &aggregate.Guard{}, ended: make(chan struct{}), stale: true, retry: time.NewTimer(0),
+		broken: map[commands.ID]string{}, faulty: map[commands.Stream]string{}, ticked: time.Now()}
+	<-d.retry.C
+	return d
+}
+
+// run judges until the worker stops. Each turn takes what is there and commits what it can.
+func (d *desk) run() {
+	tick := time.NewTicker(d.w.cfg.Tick)
+	defer tick.Stop()
+	for {
+		d.turn()
+		select {
+		case <-d.w.stopping:
+			d.finish()
+			return
+		case c := <-d.w.commits:
+			d.settle(c)
+		case <-d.retry.C:
+			d.pausing = false
+		case <-d.w.inbox.ready:
+			d.gather()
+		case now := <-tick.C:
+			d.tick(now)
+		}
+	}
+}
+
+// turn does what can be done at the moment.
+func (d *desk) turn() {
+	if d.stale {
+		if open := d.open; open != nil {
+			d.open = nil
+			d.takeBack(open)
+		}
+		if d.pausing || d.inflight != nil || !d.rebuild() {
+			return
+		}
+	}
+	if !d.pausing {
+		d.work()
+	}
+}
+
+// finish commits what has been judged, and lets the rest go: it was not acknowledged.
+func (d *desk) finish() {
+	if d.inflight != nil {
+		d.settle(<-d.w.commits)
+	}
+	if d.open != nil && !d.open.empty() && !d.stale {
+		if d.launch(); d.inflight != nil {
+			d.settle(<-d.w.commits)
+		}
+	}
+}
+
+// rebuild takes the lanes anew and forgets everything else. It reports false when the store did not
+// answer; the retry timer is set then.
+func (d *desk) rebuild() bool {
+	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
+	defer cancel()
+	claims, err := d.w.cfg.Store.Acquire(ctx, d.w.cfg.Lanes, d.w.cfg.Owner)
+	var backlog []store.Parked
+	if err == nil {
+		backlog, err = d.w.cfg.Store.Backlog(ctx, d.w.cfg.Lanes)
+	}
+	if err != nil {
+		d.backOff("take the lanes", err)
+		return false
+	}
+	unread := map[int]int{}
+	frames := map[int]uint64{}
+	for _, l := range d.lanes {
+		unread[l.claim.Lane], frames[l.claim.Lane] = l.unread, l.frames
+	}
+	d.lanes = make(map[int]*lane, len(claims))
+	for _, claim := range claims {
+		d.lanes[claim.Lane] = &lane{claim: claim, saved: claim.Worked,
+			unread: unread[claim.Lane], frames: frames[claim.Lane]}
+	}
+	d.cache = newCache(d.w.cfg.CacheStreams, d.w.cfg.CacheBytes)
+	d.facts = newFacts(max(1<<16, 8*d.w.cfg.Limits.Round))
+	d.parked = newParkedIndex(d.lanes, d.w.laneCount)
+	d.parked.load(backlog, time.Now())
+	d.resume, d.again = nil, nil
+	d.stale, d.failed = false, 0
+	d.ticked = time.Now()
+	for i := range backlog {
+		d.again = append(d.again, backlog[i].Stream)
+	}
+	d.w.acquired()
+	return true
+}
+
+// pickUp looks at streams on which something waits: what had been released when a process died, or
+// when a round was undone, goes on. It reports false when the store did not answer.
+func (d *desk) pickUp() bool {
+	const chunk = 256
+	for len(d.again) > 0 {
+		var streams []commands.Stream
+		asked := map[commands.Stream]bool{}
+		for len(d.again) > 0 && len(streams) < chunk {
+			stream := d.again[0]
+			d.again = d.again[1:]
+			if _, held := d.cache.get(stream); !held && !asked[stream] {
+				asked[stream] = true
+				streams = append(streams, stream)
+			}
+		}
+		if !d.load(streams) {
+			return false
+		}
+		d.cache.trim(d.done)
+	}
+	return true
+}
+
+// gather moves the inbox into the backlog.
+func (d *desk) gather() {
+	arrivals := d.w.inbox.take(d.reuse)
+	for _, a := range arrivals {
+		l := d.lanes[a.lane]
+		if l == nil { // before the lanes were first taken
+			l = &lane{claim: store.Claim{Lane: a.lane}}
+			if d.lanes == nil {
+				d.lanes = map[int]*lane{}
+			}
+			d.lanes[a.lane] = l
+		}
+		l.frames++
+		l.unread++
+		if a.broken != nil || len(a.commands) == 0 {
+			d.backlog = append(d.backlog, item{from: a})
+			continue
+		}
+		for i := range a.commands {
+			d.backlog = append(d.backlog, item{env: &a.commands[i], from: a})
+		}
+	}
+	d.reuse = arrivals
+}
+
+// work judges what is there and starts a commit when none is under way, until there is nothing left to
+// judge or the open round is full.
+func (d *desk) work() {
+	for {
+		d.proceed()
+		if d.stale || d.pausing || d.inflight != nil || d.open == nil {
+			return
+		}
+		if d.open.empty() {
+			d.open = nil
+			return
+		}
+		d.launch()
+		if len(d.backlog) == 0 && len(d.resume) == 0 {
+			return
+		}
+	}
+}
+
+// proceed takes as much of the backlog into the open sitting as it may.
+func (d *desk) proceed() {
+	if !d.pickUp() || len(d.backlog) == 0 && len(d.resume) == 0 {
+		return
+	}
+	if d.caution.left > 0 && d.inflight != nil || d.open != nil && d.open.round.Full() {
+		return
+	}
+	s := d.sit()
+	started := time.Now()
+	s.round.Now = started.UTC().Truncate(time.Microsecond)
+	if d.goOn(s) {
+		n := len(d.backlog)
+		if d.caution.left > 0 {
+			n = min(n, d.caution.size)
+		}
+		d.take(s, n)
+	}
+	s.judging += time.Since(started)
+}
+
+// goOn settles what full rounds left over, before any later arrival. It reports false when the round is
+// full again.
+func (d *desk) goOn(s *sitting) bool {
+	for len(d.resume) > 0 {
+		h := d.resume[0]
+		s.touch(h)
+		if !s.round.Resume(h.Instance) {
+			return false
+		}
+		d.resume = d.resume[1:]
+	}
+	return !s.round.Full()
+}
+
+// sit returns the open sitting, a new one when there is none.
+func (d *desk) sit() *sitting {
+	if d.open != nil {
+		return d.open
+	}
+	d.number++
+	s := &sitting{number: d.number}
+	limits := d.w.cfg.Limits
+	if d.caution.left > 0 && d.caution.single {
+		limits.Round = 1
+	}
+	clear(d.facts.looked)
+	s.round = aggregate.Round{
+		Limits:  &limits,
+		Facts:   d.facts,
+		Lot:     d.parked,
+		Guard:   d.guard,
+		Careful: d.caution.left > 0 && d.caution.careful,
+		Now:     time.Now().UTC().Truncate(time.Microsecond),
+		Clock:   func(stream commands.Stream) time.Duration { return d.parked.laneOf(stream).claim.Worked },
+	}
+	if len(d.broken) > 0 || d.w.stuck.any() {
+		s.round.Broken = d.isBroken
+	}
+	d.parked.journal = &s.journal
+	d.open = s
+	return s
+}
+
+func (d *desk) isBroken(env *commands.Envelope) (string, bool) {
+	if cause, ok := d.broken[env.ID]; ok {
+		return cause, true
+	}
+	return d.w.stuck.broken(env)
+}

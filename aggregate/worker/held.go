@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
+)
+
+// held is a stream in the worker's memory.
+type held struct {
+	*aggregate.Instance
+	handle  *store.Handle
+	lane    *lane
+	sitting uint64         // the last one that touched it; it must stay in memory until that is committed
+	stored  aggregate.Head // as committed or being committed
+	cost    int            // bytes counted for it
+	blocked bool           // its commands wait for facts in the pass under way
+}
+
+// cache holds the streams that were used last. What an uncommitted sitting touched is never let go:
+// the store does not know of it yet.
+type cache struct {
+	streams  *simplelru.LRU[commands.Stream, *held]
+	bytes    int
+	maxBytes int
+	maxCount int
+}
+
+func newCache(count, bytes int) *cache {
+	// The bound given to the list is never reached: letting go is decided here, sitting by sitting.
+	streams, _ := simplelru.NewLRU[commands.Stream, *held](1<<31-1, nil)
+	return &cache{streams: streams, maxBytes: bytes, maxCount: count}
+}
+
+func (c *cache) get(stream commands.Stream) (*held, bool) { return c.streams.Get(stream) }
+
+func (c *cache) put(h *held) {
+	c.streams.Add(h.Stream, h)
+	c.weigh(h)
+}
+
+// weigh counts an entry anew after it changed.
+func (c *cache) weigh(h *held) {
+	const overhead = 600 // of the entry, its instance and a decoded state's headers
+	cost := overhead + 2*len(h.State()) + h.ParkedBytes()
+	c.bytes += cost - h.cost
+	h.cost = cost
+}
+
+func (c *cache) drop(h *held) {
+	if c.streams.Remove(h.Stream) {
+		c.bytes -= h.cost
+	}
+}
+
+// trim lets go of the streams used longest ago, as long as they are committed up to the sitting.
+func (c *cache) trim(committed uint64) {
+	for c.bytes > c.maxBytes || c.streams.Len() > c.maxCount {
+		_, oldest, ok := c.streams.GetOldest()
+		if !ok || oldest.sitting > committed {
+			return
+		}
+		c.drop(oldest)
+	}
+}
+
+// facts is what is known of ids: what became of recent ones, committed or not, and what was looked up
+// for the sitting under way.
+type facts struct {
+	recent *simplelru.LRU[commands.ID, aggregate.Fact]
+	looked map[commands.ID]aggregate.Fact
+}
+
+var _ aggregate.Facts = (*facts)(nil)
+
+func newFacts(size int) *facts {
+	recent, _ := simplelru.NewLRU[commands.ID, aggregate.Fact](size, nil)
+	return &facts{recent: recent, looked: map[commands.ID]aggregate.Fact{}}
+}
+
+// Fact prefers what was judged here over what was read: a reading may be older than a round whose
+// commit is under way.
+func (f *facts) Fact(id commands.ID) (aggregate.Fact, bool) {
+	if fact, ok := f.recent.Peek(id); ok {
+		return fact, true
+	}
+	fact, ok := f.looked[id]
+	return fact, ok
+}
+
+// Learn records what became of an id.
+func (f *facts) Learn(id commands.ID, fact aggregate.Fact) { f.recent.Add(id, fact) }
+
+// forget takes back what an undone round came to.
+func (f *facts) forget(id commands.ID) { f.recent.Remove(id) }

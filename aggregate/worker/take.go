@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
+)
+
+// take judges the first n commands of the backlog in order of arrival, as far as the round goes. Commands that need facts wait
+// for one reading together, and later commands of the same streams wait behind them; the other streams
+// go on.
+func (d *desk) take(s *sitting, n int) {
+	p := &d.pass
+	p.items, p.kept, p.at = d.backlog[:n:n], 0, 0
+	d.backlog = d.backlog[n:]
+	if !d.present(p.items) {
+		d.endPass()
+		return
+	}
+	var need []commands.ID
+	if d.caution.left > 0 && d.caution.facts {
+		need = idsOf(p.items)
+	}
+	for {
+		if len(need) > 0 {
+			if !d.look(need) {
+				break
+			}
+			need = need[:0]
+		}
+		var full bool
+		if need, full = d.goThrough(s, need); full || p.kept == 0 {
+			break
+		}
+		for _, it := range p.items[:p.kept] {
+			if h, ok := d.cache.get(it.env.Stream); ok {
+				h.blocked = false
+			}
+		}
+		p.items, p.kept, p.at = p.items[:p.kept], 0, 0
+	}
+	d.endPass()
+}
+
+func idsOf(items []item) []commands.ID {
+	var ids []commands.ID
+	for _, it := range items {
+		if it.env != nil {
+			ids = append(ids, it.env.ID, it.env.Ticket)
+		}
+	}
+	return ids
+}
+
+// goThrough judges the pass's items once. It returns the ids that must be looked up before the items
+// kept can be judged, and whether the round is full.
+func (d *desk) goThrough(s *sitting, need []commands.ID) ([]commands.ID, bool) {
+	p := &d.pass
+	for p.at < len(p.items) {
+		it := p.items[p.at]
+		if it.env == nil {
+			d.unreadable(s, it)
+			p.at++
+			continue
+		}
+		h, ok := d.cache.get(it.env.Stream)
+		if !ok {
+			// present loads every stream, and a sitting's streams stay; so this one's lane is not held.
+			it.from.broken = fmt.Errorf("stream %s is not of lane %d", it.env.Stream, it.from.lane)
+			if !slices.Contains(s.broken, it.from) {
+				s.broken = append(s.broken, it.from)
+			}
+			s.judged(it, d.lanes)
+			p.at++
+			continue
+		}
+		if h.blocked {
+			need = append(need, it.env.ID, it.env.Ticket)
+			p.keep()
+			continue
+		}
+		s.touch(h)
+		switch s.round.Take(h.Instance, it.env) {
+		case aggregate.Taken:
+			s.judged(it, d.lanes)
+			p.at++
+			if h.Pending() {
+				d.resume = append(d.resume, h)
+			}
+		case aggregate.NeedFacts:
+			need = append(need, s.round.Need...)
+			s.round.Need = s.round.Need[:0]
+			h.blocked = true
+			p.keep()
+		case aggregate.Deferred:
+			return need, true
+		}
+	}
+	return need, false
+}
+
+// keep puts the item at hand with those that wait for facts.
+func (p *pass) keep() {
+	p.items[p.kept] = p.items[p.at]
+	p.kept++
+	p.at++
+}
+
+// endPass gives back to the backlog what was not judged, in order.
+func (d *desk) endPass() {
+	for _, it := range d.pass.rest() {
+		if it.env != nil {
+			if h, ok := d.cache.get(it.env.Stream); ok {
+				h.blocked = false
+			}
+		}
+	}
+	if rest := d.pass.rest(); len(rest) > 0 {
+		d.backlog = append(rest, d.backlog...)
+	}
+	d.pass = pass{}
+}
+
+// rest is what the pass has not judged.
+func (p *pass) rest() []item {
+	if p.kept == 0 {
+		return p.items[p.at:]
+	}
+	return append(p.items[:p.kept:p.kept], p.items[p.at:]...)
+}
+
+// unreadable takes a frame that is no frame: it becomes a dead letter.
+func (d *desk) unreadable(s *sitting, it item) {
+	if it.from.broken != nil {
+		s.broken = append(s.broken, it.from)
+	}
+	it.from.left = 1
+	s.judged(it, d.lanes)
+}
+
+// present loads the streams of the items that are not in memory. It reports false when the store did
+// not answer.
+func (d *desk) present(items []item) bool {
+	var missing []commands.Stream
+	var asked map[commands.Stream]bool
+	for _, it := range items {
+		if it.env == nil {
+			continue
+		}
+		if _, ok := d.cache.get(it.env.Stream); ok || asked[it.env.Stream] || d.parked.laneOf(it.env.Stream) == nil {
+			continue
+		}
+		if asked == nil {
+			asked = map[commands.Stream]bool{}
+		}
+		stream := it.env.Stream.Clone()
+		asked[stream] = true
+		missing = append(missing, stream)
+	}
+	return len(missing) == 0 || d.load(missing)
+}
+
+// load reads streams into memory. What waits on them with a settled predecessor goes on in the next
+// round.
+func (d *desk) load(streams []commands.Stream) bool {
+	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
+	defer cancel()
+	records, err := d.w.cfg.Store.Load(ctx, streams)
+	if err != nil {
+		d.lost("load streams", err)
+		return false
+	}
+	var tickets []commands.ID
+	for _, record := range records {
+		for _, w := range record.Waiting {
+			tickets = append(tickets, w.Ticket)
+		}
+	}
+	if len(tickets) > 0 && !d.look(tickets) {
+		return false
+	}
+	for _, record := range records {
+		d.hold(record)
+	}
+	return true
+}
+
+// hold makes a stored stream an instance in memory.
+func (d *desk) hold(record *store.Record) {
+	t, known := d.w.cfg.Types.Type(record.Stream.Type)
+	if !known {
+		t = missingType(record.Stream.Type)
+	}
+	fact := func(id commands.ID) aggregate.Fact { f, _ := d.facts.Fact(id); return f }
+	var inst *aggregate.Instance
+	if cause, faulty := d.faulty[record.Stream]; faulty {
+		inst = aggregate.Faulty(t, record.Stream, record.Head, record.Waiting, cause)
+	} else {
+		inst = aggregate.Restore(t, record.Stream, record.Head, record.State, record.Tail, record.Waiting, fact, d.guard)
+	}
+	h := &held{Instance: inst, handle: record.Handle, lane: d.parked.laneOf(record.Stream), stored: record.Head, sitting: d.done}
+	if h.handle == nil {
+		h.handle = &store.Handle{}
+	}
+	d.cache.put(h)
+	if inst.Pending() {
+		h.sitting = d.number + 1 // it must stay until it has gone on
+		d.resume = append(d.resume, h)
+	}
+}
+
+// look reads what is known of the ids. It reports false when the store did not answer.
+func (d *desk) look(ids []commands.ID) bool {
+	unknown := make([]commands.ID, 0, len(ids))
+	for _, id := range ids {
+		if id == commands.None || id == commands.Genesis {
+			continue
+		}
+		if _, ok := d.facts.Fact(id); !ok {
+			d.facts.looked[id] = aggregate.Fact{}
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
+	defer cancel()
+	found, err := d.w.cfg.Store.Lookup(ctx, unknown)
+	if err != nil {
+		d.lost("look ids up", err)
+		return false
+	}
+	for i, id := range unknown {
+		d.facts.looked[id] = found[i]
+	}
+	return true
+}
