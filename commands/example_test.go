@@ -74,3 +74,12 @@ func ExampleAppendJSONString() {
 	fmt.Println(string(commands.AppendJSONString(nil, "she said \"<hi>\"\n")))
 	// Output: "she said \"<hi>\"\n"
 }
+
+func ExampleCommand_AppendTo() {
+	cmd := commands.Command{
+		Stream: commands.Stream{Type: "order", ID: "42"}, Type: "add_line", Ticket: commands.Genesis,
+		Data: []byte(`{"qty":2}`),
+	}
+	fmt.Println(string(cmd.AppendTo(nil)))
+	// Output: {"stream":"order/42","type":"add_line","ticket":"genesis","data":{"qty":2}}
+}

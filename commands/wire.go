@@ -10,6 +10,33 @@ import (
 // which is also what encoding/json writes for it, and is read back with encoding/json. Members that were
 // added since a reader was built are ignored by it.
 
+// AppendTo appends the command as the JSON that [DecodeRequest] reads. What is zero is left out, and so is
+// the default policy.
+func (c *Command) AppendTo(b []byte) []byte {
+	b = append(b, '{')
+	if c.ID != None {
+		b = append(c.ID.AppendTo(append(b, `"id":"`...)), `",`...)
+	}
+	b = append(c.Stream.AppendTo(append(b, `"stream":"`...)), '"')
+	b = appendTextMember(b, `"type":`, c.Type)
+	if c.Ticket != None {
+		b = appendIDMember(b, `"ticket":`, c.Ticket)
+	}
+	if c.Policy != PolicyTicket {
+		b = appendTextMember(b, `"policy":`, c.Policy.String())
+	}
+	if c.Session != "" {
+		b = appendTextMember(b, `"session":`, c.Session)
+	}
+	if c.Actor != "" {
+		b = appendTextMember(b, `"actor":`, c.Actor)
+	}
+	if c.Data != nil {
+		b = appendValueMember(b, `"data":`, c.Data)
+	}
+	return append(b, '}')
+}
+
 // AppendAccepted appends what is told of a command that was accepted and of which no more is known:
 // {"id","stream","status":"accepted"}.
 func AppendAccepted(b []byte, id ID, stream Stream) []byte {
@@ -227,6 +254,27 @@ func (v *StreamView) AppendTo(b []byte) []byte {
 
 // MarshalJSON is AppendTo.
 func (v StreamView) MarshalJSON() ([]byte, error) { return v.AppendTo(nil), nil }
+
+// StreamsView is one page of the catalogue of streams.
+type StreamsView struct {
+	Items []StreamView `json:"items"` // without their states
+	After string       `json:"after"` // what to ask for the next page with; empty on the last one
+}
+
+// AppendTo appends the view as JSON.
+func (v *StreamsView) AppendTo(b []byte) []byte {
+	b = append(b, `{"items":[`...)
+	for i := range v.Items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = v.Items[i].AppendTo(b)
+	}
+	return append(appendTextMember(append(b, ']'), `"after":`, v.After), '}')
+}
+
+// MarshalJSON is AppendTo.
+func (v StreamsView) MarshalJSON() ([]byte, error) { return v.AppendTo(nil), nil }
 
 // LimitsView is what GET /v1/limits answers.
 type LimitsView struct {

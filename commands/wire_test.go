@@ -135,6 +135,8 @@ func TestViewsAreReadBackAsTheyWere(t *testing.T) {
 			stream.State = drawJSON(t)
 		}
 		checkView(t, stream, stream.AppendTo(nil))
+		page := commands.StreamsView{Items: []commands.StreamView{stream, stream}[:rapid.IntRange(0, 2).Draw(t, "n")], After: "x\""}
+		checkView(t, page, page.AppendTo(nil))
 	})
 }
 
@@ -146,6 +148,23 @@ func checkView[V any](t *rapid.T, view V, written []byte) {
 	marshalled, err := json.Marshal(view)
 	require.NoError(t, err)
 	require.True(t, commands.EqualJSON(written, marshalled), "%s\n%s", written, marshalled)
+}
+
+func TestCommandsAreReadBackAsTheyWere(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		command := commands.Command{
+			Stream: drawStream(t), Type: rapid.StringMatching(`[a-z][a-z0-9_-]{0,8}`).Draw(t, "type"),
+			Policy:  rapid.SampledFrom(commands.Policies()).Draw(t, "policy"),
+			Session: rapid.StringMatching(`[a-zé"]{0,4}`).Draw(t, "session"), Actor: rapid.StringMatching(`[A-Z😀\\]{0,4}`).Draw(t, "actor"),
+		}
+		if rapid.Bool().Draw(t, "whole") {
+			command.ID, command.Ticket, command.Data = drawID(t), drawID(t), drawJSON(t)
+		}
+		read, err := commands.Decode(command.AppendTo(nil))
+		require.NoError(t, err)
+		require.Equal(t, command, read)
+	})
 }
 
 func TestAcceptedIsReadBack(t *testing.T) {
