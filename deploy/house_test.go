@@ -40,9 +40,17 @@ var house = []room{
 	{folder: "commands/client", may: []string{"commands", "commands/problem"}},
 	{folder: "commands/intake", may: []string{"commands", "commands/problem"}},
 
-	{folder: "aggregate", may: []string{"commands"}, tests: []string{"aggregate/document", "aggregate/order"}},
-	{folder: "aggregate/document", may: []string{"aggregate"}, tests: []string{"commands"}},
-	{folder: "aggregate/order", may: []string{"aggregate"}, tests: []string{"commands"}},
+	{folder: "aggregate/internal/jsontext"},
+	{
+		folder: "aggregate", may: []string{"commands", "aggregate/internal/jsontext"},
+		tests: []string{"aggregate/aggregatetest", "aggregate/document", "aggregate/order"},
+	},
+	{folder: "aggregate/aggregatetest", may: []string{"commands", "aggregate"}},
+	{
+		folder: "aggregate/document", may: []string{"aggregate", "aggregate/internal/jsontext"},
+		tests: []string{"commands", "aggregate/aggregatetest"},
+	},
+	{folder: "aggregate/order", may: []string{"aggregate"}, tests: []string{"commands", "aggregate/aggregatetest"}},
 
 	{folder: "aggregate/store", may: []string{"commands", "aggregate"}},
 	{folder: "aggregate/store/record", may: []string{"commands", "aggregate", "aggregate/store"}},

@@ -1,0 +1,135 @@
+package document
+
+import (
+	"bytes"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/internal/jsontext"
+)
+
+// merge appends what JSON Merge Patch (RFC 7396 section 2) makes of target, and tells whether that differs
+// from target, as JSON, numbers by their literal. Both are compact JSON; target is nil where there is
+// nothing yet.
+//
+// It works on the bytes: the libraries at hand decode and encode, which rewrites strings, takes five
+// times as long, and, where members are kept in a map, adds them in another order every time; a replay
+// must give the same bytes.
+func merge(dst, target, patch []byte) (merged []byte, changed bool) {
+	if patch[0] != '{' {
+		return append(dst, patch...), !same(target, patch)
+	}
+	if len(target) == 0 || target[0] != '{' {
+		target, changed = []byte("{}"), true
+	}
+	var room [8]change
+	changes := changesOf(patch, room[:0])
+
+	dst = append(dst, '{')
+	first := len(dst)
+	for r := jsontext.Read(target); r.Member(); {
+		c := changes.find(r.Name(), r.Escaped())
+		switch {
+		case c == nil:
+			dst = appendName(dst, first, r.Name())
+			dst = append(dst, r.Value()...)
+		case c.value[0] == 'n':
+			c.done, changed = true, true
+		default:
+			var differs bool
+			dst = appendName(dst, first, r.Name())
+			dst, differs = merge(dst, r.Value(), c.value)
+			c.done, changed = true, changed || differs
+		}
+	}
+	for i := range changes.list {
+		if c := &changes.list[i]; !c.done && c.value[0] != 'n' {
+			dst = appendName(dst, first, c.name)
+			dst, _ = merge(dst, nil, c.value)
+			changed = true
+		}
+	}
+	return append(dst, '}'), changed
+}
+
+// same is EqualJSON for a value that is no object. Nearly all of them are told apart by their bytes alone.
+func same(target, value []byte) bool {
+	if bytes.Equal(target, value) {
+		return true
+	}
+	ambiguous := len(target) > 0 && target[0] == value[0] &&
+		(value[0] == '[' || value[0] == '"' && (escaped(target) || escaped(value)))
+	return ambiguous && aggregate.EqualJSON(target, value)
+}
+
+func escaped(text []byte) bool { return bytes.IndexByte(text, '\\') >= 0 }
+
+func appendName(dst []byte, first int, name []byte) []byte {
+	if len(dst) > first {
+		dst = append(dst, ',')
+	}
+	dst = append(dst, '"')
+	dst = append(dst, name...)
+	return append(dst, '"', ':')
+}
+
+// change is one member of a patch.
+type change struct {
+	name, value []byte
+	escaped     bool
+	done        bool
+}
+
+// fewChanges are looked through one by one; more are found by a map.
+const fewChanges = 16
+
+type changes struct {
+	list   []change
+	byName map[string]int // nil for few; names decoded
+	plain  bool           // no name in the list is escaped
+}
+
+func changesOf(patch []byte, room []change) changes {
+	cs := changes{list: room, plain: true}
+	for r := jsontext.Read(patch); r.Member(); {
+		cs.list = append(cs.list, change{name: r.Name(), value: r.Value(), escaped: r.Escaped()})
+		cs.plain = cs.plain && !r.Escaped()
+	}
+	if len(cs.list) > fewChanges {
+		cs.byName = make(map[string]int, len(cs.list))
+		for i := range cs.list {
+			cs.byName[jsontext.Decode(cs.list[i].name)] = i
+		}
+	}
+	return cs
+}
+
+// find is the change to the member of that name, written as it stands in the target; nil for none.
+func (cs *changes) find(name []byte, escaped bool) *change {
+	if cs.byName != nil {
+		if escaped {
+			name = []byte(jsontext.Decode(name))
+		}
+		if i, ok := cs.byName[string(name)]; ok {
+			return &cs.list[i]
+		}
+		return nil
+	}
+	if escaped || !cs.plain {
+		return cs.findDecoded(jsontext.Decode(name))
+	}
+	for i := range cs.list {
+		if bytes.Equal(cs.list[i].name, name) {
+			return &cs.list[i]
+		}
+	}
+	return nil
+}
+
+func (cs *changes) findDecoded(name string) *change {
+	for i := range cs.list {
+		if jsontext.Decode(cs.list[i].name) == name {
+			return &cs.list[i]
+		}
+	}
+	return nil
+}
