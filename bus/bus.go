@@ -7,9 +7,12 @@
 // # What a bus promises
 //
 // A message is confirmed once it is durable: in process, when the worker has committed it; on a broker,
-// when the broker has it on disk. It is delivered at least once until it is acknowledged. Messages of one
-// topic handed over one after another arrive in that order as long as nothing fails; order is an
-// optimisation, correctness rests on tickets. Every queue is bounded: a full one answers [ErrFull].
+// when the broker has it on disk. It is delivered at least once until it is acknowledged, to one of the
+// topic's subscribers; other than Watermill's subscribers usually do, several may be under way to a
+// subscriber before it acknowledges the first. Messages of one topic handed over one after another arrive
+// in that order as long as nothing fails; order is an optimisation, correctness rests on tickets. Every
+// queue is bounded: a full one answers [ErrFull]. Package bustest says whether an implementation keeps
+// this; there is one in memory (package inproc).
 package bus
 
 import (
@@ -34,9 +37,11 @@ var (
 type Publisher interface {
 	message.Publisher
 
-	// PublishAsync hands one message over and returns. done is called exactly once, from any
-	// goroutine, with nil when the message is durable and one of the errors above otherwise; it must
-	// not block. Messages handed over one after another on one topic keep their order.
+	// PublishAsync hands one message over and returns without waiting for it, or for room. done is
+	// called exactly once, from any goroutine and possibly before PublishAsync returns, with nil when
+	// the message is durable and an error that matches one of those above otherwise; it must not
+	// block. Messages handed over one after another on one topic keep their order. A message must not
+	// be changed after it was handed over, nor its payload ever: whoever receives it may keep it.
 	PublishAsync(topic string, m *message.Message, done func(error))
 }
 
