@@ -38,7 +38,8 @@ var house = []room{
 	{folder: "commands"},
 	{folder: "commands/problem", may: []string{"commands"}},
 	{folder: "commands/client", may: []string{"commands", "commands/problem"}},
-	{folder: "commands/intake", may: []string{"commands", "commands/problem"}},
+	{folder: "commands/headers"},
+	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers"}},
 
 	{folder: "aggregate/internal/jsontext"},
 	{
@@ -80,12 +81,15 @@ var house = []room{
 	},
 	{
 		folder: "projections/...",
-		may:    []string{"commands", "commands/problem", "aggregate", "aggregate/store", "projections/..."},
+		may:    []string{"commands", "commands/problem", "commands/headers", "aggregate", "aggregate/store", "projections/..."},
 		tests:  backends,
 	},
 	{
 		folder: "notify/...",
-		may:    []string{"commands", "commands/problem", "aggregate", "aggregate/store", "bus", "bus/frame", "notify/..."},
+		may: []string{
+			"commands", "commands/problem", "commands/headers",
+			"aggregate", "aggregate/store", "bus", "bus/frame", "notify/...",
+		},
 		tests:  backends,
 	},
 

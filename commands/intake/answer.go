@@ -1,0 +1,133 @@
+package intake
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/headers"
+	"github.com/ticketed/doorman/commands/problem"
+)
+
+// Header values that never change are shared by all answers.
+var (
+	jsonContent = []string{"application/json"}
+	noStore     = []string{"no-store"}
+)
+
+// answer writes what became of the request.
+func (in *Intake) answer(w http.ResponseWriter, req *request) {
+	h := w.Header()
+	if req.waiting {
+		h["Preference-Applied"] = headers.Applied(req.wait)
+	}
+	if req.array {
+		in.answerArray(w, req)
+		return
+	}
+	it := req.items[0]
+	if p := it.problem(); p != nil {
+		refuse(w, p)
+		return
+	}
+	status := http.StatusOK
+	if it.settled() {
+		req.out = it.view.AppendTo(req.out)
+	} else {
+		status = http.StatusAccepted
+		h["Location"] = []string{address(it.env.ID)}
+		req.out = commands.AppendAccepted(req.out, it.env.ID, it.env.Stream)
+	}
+	write(w, status, req.out)
+}
+
+// answerArray writes one entry for each command, in the order they were sent.
+func (in *Intake) answerArray(w http.ResponseWriter, req *request) {
+	accepted, open := 0, 0
+	var first, later *problem.Problem
+	req.out = append(req.out, '[')
+	for i, it := range req.items {
+		if i > 0 {
+			req.out = append(req.out, ',')
+		}
+		p := it.problem()
+		switch {
+		case p != nil:
+			comeLater(p)
+			req.out = p.AppendTo(req.out)
+		case it.settled():
+			req.out = it.view.AppendTo(req.out)
+		default:
+			open++
+			req.out = commands.AppendAccepted(req.out, it.env.ID, it.env.Stream)
+		}
+		if it.refused == nil {
+			accepted++
+		} else if first == nil {
+			first = p
+		}
+		if p != nil && p.RetryAfter > 0 && later == nil {
+			later = p
+		}
+	}
+	req.out = append(req.out, ']')
+	status := http.StatusOK
+	switch {
+	case accepted == 0:
+		status = first.Status
+	case open > 0 || !req.waiting:
+		status = http.StatusAccepted
+	}
+	if later != nil {
+		w.Header()["Retry-After"] = []string{strconv.Itoa(int(later.RetryAfter / time.Second))}
+	}
+	write(w, status, req.out)
+}
+
+// problem is what is told of a command that was refused or rejected; nil otherwise.
+func (it *item) problem() *problem.Problem {
+	if it.refused != nil {
+		return it.refused
+	}
+	if it.view.Status == commands.StatusRejected {
+		return problem.Rejected(&it.view)
+	}
+	return nil
+}
+
+// address is where a command's status is found.
+func address(id commands.ID) string {
+	var b [len("/v1/commands/") + 36]byte
+	return string(id.AppendTo(append(b[:0], "/v1/commands/"...)))
+}
+
+// smallBody is how long a body may be for net/http to count its length by itself.
+const smallBody = 2 << 10
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonContent
+	h["Cache-Control"] = noStore
+	if len(body) >= smallBody {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // who has gone needs no answer
+}
+
+// refuse answers with a problem.
+func refuse(w http.ResponseWriter, p *problem.Problem) {
+	comeLater(p)
+	problem.Write(w, p)
+}
+
+// comeLater tells when to try again, where that may help: in one to three seconds, at random, so that
+// those who were turned away together do not come back together.
+func comeLater(p *problem.Problem) {
+	switch p.Code {
+	case commands.RateLimited, commands.Unavailable, commands.FateUnknown:
+		p.RetryAfter = time.Duration(1+rand.IntN(3)) * time.Second //nolint:gosec // not a secret
+	}
+}

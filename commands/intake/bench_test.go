@@ -1,0 +1,104 @@
+package intake_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/intake"
+)
+
+// sink is a ResponseWriter that keeps nothing.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(status int)      { s.status = status }
+func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+
+type body struct{ bytes.Reader }
+
+func (*body) Close() error { return nil }
+
+// landing knows every outcome at once, as the embedded mode does when a command is confirmed.
+type landing struct {
+	outcome commands.Outcome
+}
+
+func (l *landing) Told() (*commands.Outcome, bool) { return &l.outcome, false }
+func (l *landing) Wait(context.Context) (*commands.Outcome, bool, error) {
+	return &l.outcome, false, nil
+}
+func (l *landing) Close() {}
+
+func benchIntake(b *testing.B) *intake.Intake {
+	b.Helper()
+	landed := &landing{outcome: commands.Outcome{Position: 1, ID: commands.NewID(), Stream: commands.Stream{Type: "order", ID: "42"}, Type: "add_line", Version: 1}}
+	in, err := intake.New(intake.Config{
+		Allows: func(string, commands.Policy, string) (bool, bool) { return true, true },
+		Send:   func(_ *commands.Envelope, done func(error)) { done(nil) },
+		Refusal: func(error) commands.Reason {
+			return commands.Unavailable
+		},
+		Register:   func(commands.ID, commands.Hash) intake.Waiter { return landed },
+		Mark:       func() uint64 { return 0 },
+		Conflicted: func(uint64, commands.ID, commands.Hash) bool { return false },
+		Tell: func(_ context.Context, o *commands.Outcome) (commands.CommandView, error) {
+			return commands.ViewOutcome("e1", o), nil
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return in
+}
+
+func oneCommand() []byte {
+	return fmt.Appendf(nil, `{"id":%q,"stream":"order/42","type":"add_line","ticket":%q,"session":"tab-9f3","actor":"Ann","data":{"sku":"A1","qty":2}}`,
+		commands.NewID(), commands.NewID())
+}
+
+func benchHandler(b *testing.B, text []byte, header http.Header) {
+	in := benchIntake(b)
+	header["Content-Type"] = []string{"application/json"}
+	content := &body{}
+	r := (&http.Request{Method: "POST", URL: &url.URL{Path: "/v1/commands"}, Header: header, Body: content, ContentLength: int64(len(text))})
+	w := &sink{header: http.Header{}}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		content.Reset(text)
+		clear(w.header)
+		in.ServeHTTP(w, r)
+		if w.status >= 300 {
+			b.Fatal(w.status)
+		}
+	}
+}
+
+func BenchmarkHandler(b *testing.B) { benchHandler(b, oneCommand(), http.Header{}) }
+
+func BenchmarkHandlerWaiting(b *testing.B) {
+	benchHandler(b, oneCommand(), http.Header{"Prefer": {"wait=5"}})
+}
+
+func BenchmarkHandlerArray(b *testing.B) {
+	text := []byte("[")
+	for i := range 64 {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, oneCommand()...)
+	}
+	benchHandler(b, append(text, ']'), http.Header{})
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/command")
+}
+
+var _ io.ReadCloser = (*body)(nil)

@@ -1,0 +1,114 @@
+package intake
+
+import (
+	"context"
+	"time"
+
+	"github.com/ticketed/doorman/commands"
+)
+
+// send hands over every command that was not refused and waits until it is known of each whether it was
+// accepted, or until that has taken too long.
+func (in *Intake) send(req *request) {
+	sending := int32(0)
+	for _, it := range req.items {
+		if it.refused != nil {
+			continue
+		}
+		sending++
+		trace := it.env.TraceParent
+		it.env = commands.Seal(it.env.Command, req.began)
+		it.env.TraceParent = trace
+		if req.waiting {
+			it.waiter = in.config.Register(it.env.ID, it.env.Hash)
+			req.waiting = it.waiter != nil
+		}
+	}
+	if sending == 0 {
+		req.waiting = false
+		return
+	}
+	req.mark = in.config.Mark()
+	req.unconfirmed.Store(sending)
+	for _, it := range req.items {
+		if it.refused == nil {
+			in.config.Send(&it.env, it.done)
+		}
+	}
+	req.timer.Reset(in.config.AcceptWithin)
+	select {
+	case <-req.confirmed:
+		req.timer.Stop()
+	case <-req.timer.C:
+		req.abandoned = true
+	}
+}
+
+// settle finds out, for every command that was accepted, what is known of its outcome, and waits for it
+// where the client asked for that.
+func (in *Intake) settle(ctx context.Context, req *request) {
+	p := patience{parent: ctx, until: req.began.Add(time.Duration(req.wait) * time.Second)}
+	defer p.end()
+	for _, it := range req.items {
+		if it.refused != nil {
+			continue
+		}
+		switch it.fate.Load() {
+		case unheard:
+			p := it.refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
+			p.Instance = address(it.env.ID)
+		case failed:
+			it.refuse(in.config.Refusal(it.err), "")
+		default:
+			in.find(req, it, &p)
+		}
+		if it.waiter != nil {
+			it.waiter.Close()
+		}
+	}
+}
+
+// find looks for the outcome of one accepted command.
+func (in *Intake) find(req *request, it *item, p *patience) {
+	var outcome *commands.Outcome
+	var conflict bool
+	if it.waiter == nil {
+		conflict = in.config.Conflicted(req.mark, it.env.ID, it.env.Hash)
+	} else if outcome, conflict = it.waiter.Told(); outcome == nil && !conflict && req.waiting && req.wait > 0 {
+		// An error says that the outcome is not known in time, which is an answer too. A store that
+		// cannot be read is the register's to report.
+		outcome, conflict, _ = it.waiter.Wait(p.context())
+	}
+	switch {
+	case conflict:
+		it.refuse(commands.IDConflict, "another command was sent with this id before: another stream, type, ticket, policy or data")
+	case outcome != nil:
+		view, err := in.config.Tell(p.parent, outcome)
+		if err != nil {
+			in.config.Log.Warn("cannot tell an outcome", "command_id", it.env.ID.String(), "stream", it.env.Stream.String(), "err", err)
+			return
+		}
+		it.view = view
+	}
+}
+
+// patience is the time a client is willing to wait, a context only once it is needed.
+type patience struct {
+	parent context.Context //nolint:containedctx // lives as long as the request it belongs to
+	until  time.Time
+	ctx    context.Context //nolint:containedctx // as above
+	cancel context.CancelFunc
+}
+
+func (p *patience) context() context.Context {
+	if p.ctx == nil {
+		p.ctx, p.cancel = context.WithDeadline(p.parent, p.until)
+	}
+	return p.ctx
+}
+
+func (p *patience) end() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
