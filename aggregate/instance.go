@@ -17,9 +17,8 @@ type Instance struct {
 	Type   Type
 	Head   Head
 
-	state   any              // the fold of all events
-	encoded []byte           // the state as JSON at version Head.Version - len(tail)
-	tail    []commands.Event // what happened since
+	state   any    // the fold of all events
+	encoded []byte // the same as JSON; nil while there is no event
 
 	parked   map[commands.ID]*Waiting   // by their own id
 	waiting  map[commands.ID][]*Waiting // by the ticket they wait on, in order of parking
@@ -27,7 +26,6 @@ type Instance struct {
 	nextSeq  uint64
 	work     []task // released or to be rejected, in order; goes before any later arrival
 	moved    bool   // the head changed since waiting commands under PolicySession were looked at
-	changed  bool   // something landed in the round under way
 	fault    error  // the type's code cannot fold this history
 	probe    *commands.Envelope
 }
@@ -63,11 +61,8 @@ func NewInstance(t Type, stream commands.Stream) *Instance {
 // and whatever would land ends as failed.
 func Restore(t Type, stream commands.Stream, head Head, state []byte, tail []commands.Event,
 	parked []*Waiting, tickets func(commands.ID) Fact, guard *Guard) *Instance {
-	inst := &Instance{Stream: stream, Type: t, Head: head, encoded: state, tail: tail}
-	inst.refold(guard)
-	if inst.fault == nil && len(tail) > 0 {
-		inst.fault = inst.seal(guard)
-	}
+	inst := &Instance{Stream: stream, Type: t, Head: head, encoded: state}
+	inst.refold(tail, guard)
 	for _, w := range parked {
 		inst.hold(w)
 	}
@@ -81,12 +76,9 @@ func Restore(t Type, stream commands.Stream, head Head, state []byte, tail []com
 
 // Fold is the state after the events, as JSON: from a kept state (nil: the initial one) onward.
 func Fold(t Type, from []byte, events []commands.Event) ([]byte, error) {
-	inst := Instance{Type: t, encoded: from, tail: events}
-	if inst.refold(nil); inst.fault != nil {
+	inst := Instance{Type: t, encoded: from}
+	if inst.refold(events, nil); inst.fault != nil {
 		return nil, inst.fault
-	}
-	if err := inst.seal(nil); err != nil {
-		return nil, err
 	}
 	return inst.encoded, nil
 }
@@ -106,33 +98,12 @@ func (inst *Instance) ParkedBytes() int {
 	return total
 }
 
-// seal encodes the state at the head, so that State can be told and stored.
-func (inst *Instance) seal(guard *Guard) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicked(p)
-		}
-	}()
-	if len(inst.tail) == 0 && inst.encoded != nil {
-		return nil
-	}
-	probe := guard.probe(inst)
-	guard.enter(probe)
-	defer guard.leave(probe)
-	encoded, err := inst.Type.EncodeState(inst.state)
-	if err != nil {
-		return fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
-	}
-	inst.encoded, inst.tail = encoded, nil
-	return nil
-}
-
-// State is the state at the head as JSON: after Restore, and after the Finish of a round.
+// State is the state at the head as JSON; nil while there is no event.
 func (inst *Instance) State() []byte { return inst.encoded }
 
-// refold makes the state anew from what was encoded last and the events since. Where the type's code
-// breaks on that, the instance keeps the fault and lands nothing more.
-func (inst *Instance) refold(guard *Guard) {
+// refold makes the state anew from its encoded form and the events after that. Where the type's code
+// breaks on it, the instance keeps the fault and lands nothing more.
+func (inst *Instance) refold(events []commands.Event, guard *Guard) {
 	probe := guard.probe(inst)
 	guard.enter(probe)
 	defer guard.leave(probe)
@@ -150,7 +121,7 @@ func (inst *Instance) refold(guard *Guard) {
 		}
 		state = decoded
 	}
-	for _, event := range inst.tail {
+	for _, event := range events {
 		evolved, err := inst.Type.Evolve(state, event)
 		if err != nil {
 			inst.fault = fmt.Errorf("apply %s to %s: %w", event.Type, inst.Stream, err)
@@ -159,6 +130,14 @@ func (inst *Instance) refold(guard *Guard) {
 		state = evolved
 	}
 	inst.state = state
+	if len(events) > 0 {
+		encoded, err := inst.Type.EncodeState(state)
+		if err != nil {
+			inst.fault = fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
+			return
+		}
+		inst.encoded = encoded
+	}
 }
 
 // hold adds a command to those that wait.

@@ -72,11 +72,8 @@ type Round struct {
 	Broken func(*commands.Envelope) (cause string, broken bool)
 	// Guard, when not nil, sees which code of which type is being run.
 	Guard *Guard
-	// Careful encodes the state after every landing, to find the command whose state cannot be.
-	Careful bool
 
-	Result  Result
-	changed []*Instance // on which something landed, each once
+	Result Result
 	// Need are the ids that NeedFacts was about.
 	Need []commands.ID
 }
@@ -316,7 +313,7 @@ func (r *Round) reject(inst *Instance, env *commands.Envelope, v Verdict, detail
 
 // admit hands a command to the aggregate's own judgement.
 func (r *Round) admit(inst *Instance, env *commands.Envelope) {
-	events, state, err := r.decide(inst, env)
+	events, state, encoded, err := r.decide(inst, env)
 	if err != nil {
 		r.turnDown(inst, env, err)
 		return
@@ -324,15 +321,10 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 	o := r.outcome(inst, env)
 	o.Events = events
 	o.Version += uint64(len(events))
-	inst.state = state
-	inst.tail = append(inst.tail, events...)
+	inst.state, inst.encoded = state, encoded
 	inst.Head = Head{Version: o.Version, Action: env.ID, At: r.Now, Session: inst.keptSession(env.Session),
 		ByAny: env.Policy == commands.PolicyAny}
 	inst.moved = true
-	if !inst.changed {
-		inst.changed = true
-		r.changed = append(r.changed, inst)
-	}
 	fact := Fact{Standing: Landed, Stream: inst.Stream, Hash: env.Hash, Version: o.Version}
 	r.record(o, fact)
 	for _, w := range inst.waiting[env.ID] {
@@ -340,16 +332,17 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 	}
 }
 
-// decide runs the type's code: its judgement, and the fold of the events it gave. The state is folded
-// from the events as they will be stored, so that a replay gives the same bytes.
-func (r *Round) decide(inst *Instance, env *commands.Envelope) (events []commands.Event, state any, err error) {
+// decide runs the type's code: its judgement, the fold of the events it gave, and the encoding of the
+// state after them. The state is folded from the events as they will be stored, so that a replay gives
+// the same bytes.
+func (r *Round) decide(inst *Instance, env *commands.Envelope) (events []commands.Event, state any, encoded []byte, err error) {
 	if r.Broken != nil {
 		if cause, broken := r.Broken(env); broken {
-			return nil, nil, errors.New(cause)
+			return nil, nil, nil, errors.New(cause)
 		}
 	}
 	if inst.fault != nil {
-		return nil, nil, inst.fault
+		return nil, nil, nil, inst.fault
 	}
 	r.Guard.enter(env)
 	defer r.Guard.leave(env)
@@ -359,24 +352,22 @@ func (r *Round) decide(inst *Instance, env *commands.Envelope) (events []command
 		}
 	}()
 	events, err = inst.Type.Decide(inst.state, env.Type, env.Data)
-	if err != nil {
-		return nil, nil, err
+	if err != nil || len(events) == 0 {
+		return nil, inst.state, inst.encoded, err
 	}
 	if len(events) > r.Limits.Events {
-		return nil, nil, fmt.Errorf("%d events of one command, %d at most", len(events), r.Limits.Events)
+		return nil, nil, nil, fmt.Errorf("%d events of one command, %d at most", len(events), r.Limits.Events)
 	}
 	state = inst.state
 	for _, event := range events {
 		if state, err = inst.Type.Evolve(state, event); err != nil {
-			return nil, nil, fmt.Errorf("apply %s: %w", event.Type, err)
+			return nil, nil, nil, fmt.Errorf("apply %s: %w", event.Type, err)
 		}
 	}
-	if r.Careful {
-		if _, err = inst.Type.EncodeState(state); err != nil {
-			return nil, nil, fmt.Errorf("encode the state: %w", err)
-		}
+	if encoded, err = inst.Type.EncodeState(state); err != nil {
+		return nil, nil, nil, fmt.Errorf("encode the state: %w", err)
 	}
-	return events, state, nil
+	return events, state, encoded, nil
 }
 
 // turnDown rejects a command that the aggregate's own judgement did not let land.
@@ -400,7 +391,7 @@ func (r *Round) turnDown(inst *Instance, env *commands.Envelope, err error) {
 		r.Result.Failures = append(r.Result.Failures, Failure{Envelope: env, Cause: err.Error()})
 		// Broken code may have changed the state in place.
 		if inst.fault == nil {
-			inst.refold(r.Guard)
+			inst.refold(nil, r.Guard)
 		}
 	}
 	verdict.RootReason = verdict.Reason
@@ -450,11 +441,8 @@ func fullness(room Room, limits *Limits) string {
 	return "the server holds no more than " + strconv.Itoa(limits.Parked) + " waiting commands"
 }
 
-// Finish ends the round: what was parked and settled within it was never parked for anybody else, and
-// the state of every instance that changed is encoded. On an error the round
-// cannot be committed, and its instances must be loaded again; judged Careful, the command at fault
-// ends as failed.
-func (r *Round) Finish() error {
+// Finish ends the round: what was parked and settled within it was never parked for anybody else.
+func (r *Round) Finish() {
 	extended := map[*Waiting]bool{}
 	r.Result.Park = slices.DeleteFunc(r.Result.Park, func(w *Waiting) bool { return w.settled })
 	r.Result.Extend = slices.DeleteFunc(r.Result.Extend, func(w *Waiting) bool {
@@ -472,12 +460,4 @@ func (r *Round) Finish() error {
 		shown := *w
 		r.Result.Extend[i] = &shown
 	}
-	var failed error
-	for _, inst := range r.changed {
-		inst.changed = false
-		if err := inst.seal(r.Guard); err != nil && failed == nil {
-			failed = err
-		}
-	}
-	return failed
 }

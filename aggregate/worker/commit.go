@@ -14,10 +14,7 @@ func (d *desk) launch() {
 	s := d.open
 	d.open = nil
 	started := time.Now()
-	if err := s.round.Finish(); err != nil {
-		d.unfold(s, err)
-		return
-	}
+	s.round.Finish()
 	for _, h := range s.touched {
 		d.cache.weigh(h)
 	}
@@ -25,19 +22,6 @@ func (d *desk) launch() {
 	s.judging += time.Since(started)
 	d.inflight = s
 	d.w.committing <- work{sitting: s, batch: batch}
-}
-
-// unfold handles a state that cannot be encoded: the commands are judged again, encoding after each, so
-// that the one at fault ends as failed.
-func (d *desk) unfold(s *sitting, err error) {
-	d.w.cfg.Log.Error("a state could not be encoded; judging again one by one", "err", err)
-	n := len(s.items)
-	d.takeBack(s)
-	if n == 0 || d.caution.careful {
-		d.backOff("encode a state", err)
-		return
-	}
-	d.caution = caution{left: n, size: n, careful: true}
 }
 
 // work is a closed sitting on its way to the store.

@@ -53,11 +53,10 @@ type pass struct {
 
 // caution is how the first commands of the backlog are taken after a commit failed.
 type caution struct {
-	left    int  // how many
-	size    int  // how many at a time
-	facts   bool // look every id up first
-	careful bool // encode the state after every landing
-	single  bool // one outcome a round, to find the culprit
+	left   int  // how many
+	size   int  // how many at a time
+	facts  bool // look every id up first
+	single bool // one outcome a round, to find the culprit
 }
 
 func newDesk(w *Worker) *desk {
@@ -146,7 +145,7 @@ func (d *desk) rebuild() bool {
 	d.parked = newParkedIndex(d.lanes, d.w.laneCount)
 	d.parked.load(backlog, time.Now())
 	d.resume, d.again = nil, nil
-	d.stale, d.failed = false, 0
+	d.stale = false
 	d.ticked = time.Now()
 	for i := range backlog {
 		d.again = append(d.again, backlog[i].Stream)
@@ -270,13 +269,12 @@ func (d *desk) sit() *sitting {
 	}
 	clear(d.facts.looked)
 	s.round = aggregate.Round{
-		Limits:  &limits,
-		Facts:   d.facts,
-		Lot:     d.parked,
-		Guard:   d.guard,
-		Careful: d.caution.left > 0 && d.caution.careful,
-		Now:     time.Now().UTC().Truncate(time.Microsecond),
-		Clock:   func(stream commands.Stream) time.Duration { return d.parked.laneOf(stream).claim.Worked },
+		Limits: &limits,
+		Facts:  d.facts,
+		Lot:    d.parked,
+		Guard:  d.guard,
+		Now:    time.Now().UTC().Truncate(time.Microsecond),
+		Clock:  func(stream commands.Stream) time.Duration { return d.parked.laneOf(stream).claim.Worked },
 	}
 	if len(d.broken) > 0 || d.w.stuck.any() {
 		s.round.Broken = d.isBroken

@@ -14,6 +14,7 @@ type held struct {
 	handle  *store.Handle
 	lane    *lane
 	sitting uint64         // the last one that touched it; it must stay in memory until that is committed
+	pinned  bool           // it must stay in memory until it has gone on with what had been released
 	stored  aggregate.Head // as committed or being committed
 	cost    int            // bytes counted for it
 	blocked bool           // its commands wait for facts in the pass under way
@@ -59,7 +60,7 @@ func (c *cache) drop(h *held) {
 func (c *cache) trim(committed uint64) {
 	for c.bytes > c.maxBytes || c.streams.Len() > c.maxCount {
 		_, oldest, ok := c.streams.GetOldest()
-		if !ok || oldest.sitting > committed {
+		if !ok || oldest.pinned || oldest.sitting > committed {
 			return
 		}
 		c.drop(oldest)

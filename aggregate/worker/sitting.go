@@ -35,7 +35,7 @@ func (s *sitting) empty() bool {
 // touch marks a stream as changed in this sitting.
 func (s *sitting) touch(h *held) {
 	if h.sitting != s.number {
-		h.sitting = s.number
+		h.sitting, h.pinned = s.number, false
 		s.touched = append(s.touched, h)
 	}
 }

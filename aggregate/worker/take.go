@@ -208,7 +208,7 @@ func (d *desk) hold(record *store.Record) {
 	}
 	d.cache.put(h)
 	if inst.Pending() {
-		h.sitting = d.number + 1 // it must stay until it has gone on
+		h.pinned = true
 		d.resume = append(d.resume, h)
 	}
 }
