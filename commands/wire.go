@@ -196,7 +196,7 @@ func (v *ActorView) AppendTo(b []byte) []byte {
 // ChangeView is one entry of a stream's changelog: an event and the command that caused it.
 type ChangeView struct {
 	Version  uint64          `json:"version"`
-	Position Position        `json:"position"`
+	Position Position        `json:"position,omitzero"`
 	Type     string          `json:"type"` // the event's
 	Data     json.RawMessage `json:"data"`
 	Command  ActorView       `json:"command"`
@@ -233,10 +233,10 @@ func AppendChanges(b []byte, changes []ChangeView) []byte {
 type StreamView struct {
 	Stream   Stream          `json:"stream"`
 	Version  uint64          `json:"version"`
-	Ticket   ID              `json:"ticket"`          // the one to send next
-	State    json.RawMessage `json:"state,omitempty"` // nil: not told, as in the catalogue
-	At       time.Time       `json:"at"`              // when the last action landed
-	Position Position        `json:"position"`        // where to go on with notifications
+	Ticket   ID              `json:"ticket"`            // the one to send next
+	State    json.RawMessage `json:"state,omitempty"`   // nil: not told, as in the catalogue
+	At       time.Time       `json:"at"`                // when the last action landed
+	Position Position        `json:"position,omitzero"` // where to go on with notifications
 }
 
 // AppendTo appends the view as JSON.

@@ -68,6 +68,9 @@ func drawTime(t *rapid.T) time.Time {
 }
 
 func drawPosition(t *rapid.T) commands.Position {
+	if rapid.IntRange(0, 9).Draw(t, "nowhere") == 0 {
+		return commands.Position{}
+	}
 	return commands.Position{Epoch: rapid.StringMatching(`[a-z0-9]{1,12}`).Draw(t, "epoch"), N: rapid.Uint64().Draw(t, "n")}
 }
 

@@ -123,7 +123,11 @@ func appendNumberMember(b []byte, key string, n uint64) []byte {
 	return strconv.AppendUint(append(append(b, ','), key...), n, 10)
 }
 
+// appendPositionMember leaves the zero position out: it names no place, and has no text to be read back.
 func appendPositionMember(b []byte, p Position) []byte {
+	if p == (Position{}) {
+		return b
+	}
 	b = AppendJSONString(append(b, `,"position":`...), p.Epoch)
 	b = append(b[:len(b)-1], '-')
 	return append(strconv.AppendUint(b, p.N, 10), '"')
