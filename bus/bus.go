@@ -4,6 +4,17 @@
 // commands of that lane that arrived together (package bus/frame). The [Sender] is the gateway's end: it
 // coalesces commands into frames and tells each of them when its frame is durable.
 //
+//	sender, err := bus.NewSender(publisher, bus.SenderConfig{Lanes: 16})
+//	sender.Send(&env, func(err error) { ... })                 // gateway: nil means answer 202
+//
+//	frames, err := subscriber.Subscribe(ctx, bus.LaneTopic(3)) // worker
+//	m := <-frames
+//	envs, err := frame.Decode(m.Payload)                       // judge and commit them, then
+//	m.Ack()
+//
+// A program that ends closes the sender first, while workers still work, then stops the workers, then
+// closes the bus: so everything that was taken is answered for.
+//
 // # What a bus promises
 //
 // A message is confirmed once it is durable: in process, when the worker has committed it; on a broker,

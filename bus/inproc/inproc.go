@@ -79,8 +79,8 @@ type Bus struct {
 	topics map[string]*topic
 	closed bool
 
-	watchers sync.WaitGroup
-	close    sync.Once
+	watchers  sync.WaitGroup
+	closeOnce sync.Once
 }
 
 var (
@@ -183,7 +183,7 @@ func (b *Bus) subscribe(ctx context.Context, topic string) (*subscription, error
 // that is not acknowledged: bus.ErrClosed when no subscriber ever received it, bus.ErrFateUnknown when one
 // did. Stop the subscribers' work first: what they acknowledged before Close is confirmed.
 func (b *Bus) Close() error {
-	b.close.Do(func() {
+	b.closeOnce.Do(func() {
 		b.mu.Lock()
 		b.closed = true
 		topics := b.topics

@@ -1,0 +1,355 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/bus/frame"
+	"github.com/ticketed/doorman/commands"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestCommandsLeaveAtOnceWhileFewFramesAreUnderWay(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 2})
+	s.send("a", "b", "c", "d", "e")
+	require.Equal(t, []string{"a", "b"}, p.frames(), "what comes while two are under way waits")
+
+	p.answer(0, nil)
+	require.Equal(t, []string{"a", "b", "c d e"}, p.frames(), "and leaves together when one is confirmed")
+	s.send("f")
+	p.answer(2, nil)
+	require.Equal(t, []string{"a", "b", "c d e", "f"}, p.frames())
+	p.answer(1, nil)
+	p.answer(3, nil)
+	s.requireTold("a=ok c=ok d=ok e=ok b=ok f=ok")
+}
+
+func TestAnotherLaneDoesNotWait(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 4, InFlight: 1})
+	busy, other := command("a"), command("b")
+	for n := 'c'; other.Stream.Lane(4) == busy.Stream.Lane(4); n++ {
+		other.Stream.ID = string(n)
+	}
+	s.Send(busy, s.done("a"))
+	s.Send(busy, s.done("again"))
+	s.Send(other, s.done("b"))
+	require.Equal(t, []string{"a", "b"}, p.frames())
+	require.Equal(t, bus.LaneTopic(busy.Stream.Lane(4)), p.topic(0))
+	require.Equal(t, bus.LaneTopic(other.Stream.Lane(4)), p.topic(1))
+	p.answerAll(nil)
+	p.answerAll(nil)
+}
+
+func TestFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1, MaxFrame: 3, MaxFrameBytes: 1000})
+	large, huge := command("large"), command("huge")
+	large.Data, huge.Data = make([]byte, 800), make([]byte, 5000)
+	s.send("first", "a", "b", "c", "d")
+	s.Send(large, s.done("large"))
+	s.send("e", "f")
+	s.Send(huge, s.done("huge"))
+	s.send("g")
+	for range 6 {
+		p.answerAll(nil)
+	}
+	require.Equal(t, []string{"first", "a b c", "d large", "e f", "huge", "g"}, p.frames(),
+		"three commands at most, 1,000 bytes at most, and one that is larger by itself")
+}
+
+func TestAFullLaneRefusesBeforeSendReturns(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1, MaxPending: 3})
+	s.send("a", "b", "c", "d")
+	s.requireTold("d=full")
+	p.answer(0, nil)
+	s.send("e", "f")
+	s.requireTold("d=full a=ok f=full")
+	p.answerAll(nil)
+	p.answerAll(nil)
+	s.requireTold("d=full a=ok f=full b=ok c=ok e=ok")
+}
+
+func TestALaneIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, MaxPendingBytes: 1000})
+	large := command("large")
+	large.Data = make([]byte, 2000)
+	s.Send(large, s.done("large"))
+	s.send("a")
+	s.requireTold("a=full", "a lane that holds nothing takes a command of any size, but none after it")
+	p.answerAll(nil)
+	s.send("b")
+	s.requireTold("a=full large=ok")
+	p.answerAll(nil)
+
+	size := frame.Size(command("a"))
+	s = newSender(t, p, bus.SenderConfig{Lanes: 1, MaxPendingBytes: 3 * size})
+	for range 2 * size {
+		s.told = nil
+		s.send("a", "b", "c", "d")
+		p.answerAll(nil)
+		s.requireTold("d=full a=ok b=ok c=ok", "the bound is exact, however many frames have been through")
+	}
+}
+
+// Two goroutines that send must not overtake each other between taking a frame and handing it over.
+func TestAFrameIsNotOvertakenWhileItIsHandedOver(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1})
+	p.before = func() {
+		p.before = nil
+		s.send("b", "c")
+	}
+	s.send("a")
+	require.Equal(t, []string{"a", "b c"}, p.frames())
+	p.answerAll(nil)
+}
+
+func TestAnErrorReachesEveryCommandOfItsFrame(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{bus.ErrUnavailable, bus.ErrFull, bus.ErrFateUnknown, bus.ErrClosed} {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1})
+		s.send("a", "b", "c")
+		p.answer(0, nil)
+		s.send("d")
+		p.answer(1, failure)
+		p.answer(2, nil)
+		s.requireTold("a=ok b=" + name(failure) + " c=" + name(failure) + " d=ok")
+	}
+}
+
+func TestAPublisherMayAnswerBeforeItReturns(t *testing.T) {
+	t.Parallel()
+	p := &publisher{refuse: bus.ErrFull}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1})
+	s.send("a", "b")
+	s.SendAll([]*commands.Envelope{command("c"), command("d")}, func(i int, err error) {
+		s.done([]string{"c", "d"}[i])(err)
+	})
+	s.requireTold("a=full b=full c=full d=full")
+	require.Equal(t, []string{"a", "b", "c d"}, p.frames())
+}
+
+func TestDoneMaySendAgain(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, MaxPending: 1})
+	s.Send(command("a"), func(err error) {
+		require.NoError(t, err)
+		s.send("b")
+	})
+	p.answerAll(nil)
+	p.answerAll(nil)
+	s.requireTold("b=ok", "the answered command has made room")
+}
+
+func TestAnArrayLeavesTogetherInItsOrder(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, MaxFrame: 3})
+	s.sendAll("a", "b", "c", "d", "e")
+	require.Equal(t, []string{"a b c", "d e"}, p.frames())
+	p.answer(1, bus.ErrUnavailable)
+	p.answer(0, nil)
+	s.requireTold("d=unavailable e=unavailable a=ok b=ok c=ok")
+	s.sendAll()
+	require.Len(t, p.frames(), 2, "an empty array is nothing")
+}
+
+// A command whose predecessor in the same array was refused would wait for it in vain.
+func TestALaneThatRefusesOneOfAnArrayRefusesTheRest(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 2, InFlight: 1, MaxPendingBytes: 1000})
+	array := []*commands.Envelope{command("a"), command("large"), command("small"), command("other")}
+	array[1].Data = make([]byte, 1000)
+	for n := 'p'; array[3].Stream.Lane(2) == array[0].Stream.Lane(2); n++ {
+		array[3].Stream.ID = string(n)
+	}
+	s.SendAll(array, func(i int, err error) { s.done(array[i].Type)(err) })
+	s.requireTold("large=full small=full")
+	p.answerAll(nil)
+	s.requireTold("large=full small=full a=ok other=ok", "the other lane is not concerned")
+}
+
+func TestCloseLetsEverythingLeaveAndWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1})
+		s.send("a", "b", "c")
+		closed := make(chan error, 2)
+		for range 2 {
+			go func() { closed <- s.Close(t.Context()) }()
+		}
+		synctest.Wait()
+		s.send("late")
+		s.sendAll("later")
+		s.requireTold("late=closed later=closed")
+		p.answerAll(nil)
+		synctest.Wait()
+		require.Equal(t, []string{"a", "b c"}, p.frames())
+		require.Empty(t, closed, "a frame is under way")
+		p.answerAll(nil)
+		require.NoError(t, <-closed)
+		require.NoError(t, <-closed)
+		s.requireTold("late=closed later=closed a=ok b=ok c=ok")
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+func TestCloseGivesUpWithItsContextAndTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 2, InFlight: 1, MaxFrame: 1})
+		s.Send(command("a"), func(err error) {
+			s.done("a")(err)
+			p.answer(0, nil) // too late
+		})
+		s.send("b", "c")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+
+		err := s.Close(ctx)
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		s.requireTold("a=unknown b=closed c=closed", "a had left, the others had not, and an answer that comes later is not told")
+		require.Equal(t, []string{"a"}, p.frames(), "and nothing leaves any more")
+	})
+}
+
+func TestCloseWaitsForTheDonesThemselves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 1})
+		telling, told := make(chan struct{}), make(chan struct{})
+		s.Send(command("a"), func(error) {
+			close(telling)
+			<-told
+		})
+		go p.answerAll(nil)
+		<-telling
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, closed)
+		close(told)
+		require.NoError(t, <-closed)
+	})
+}
+
+func TestSendWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 1})
+		for _, want := range []error{nil, bus.ErrUnavailable} {
+			answer := make(chan error, 1)
+			go func() { answer <- s.SendWait(t.Context(), command("a")) }()
+			synctest.Wait()
+			require.Empty(t, answer)
+			p.answerAll(want)
+			require.ErrorIs(t, <-answer, want)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.SendWait(ctx, command("b"))
+		require.ErrorIs(t, err, bus.ErrFateUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		err = s.SendWait(ctx, command("c"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, bus.ErrFateUnknown)
+		require.Equal(t, []string{"a", "a", "b"}, p.frames(), "with a context that has ended nothing is sent")
+		p.answerAll(nil)
+	})
+}
+
+func TestASenderNeedsLanesAndAPublisher(t *testing.T) {
+	t.Parallel()
+	_, err := bus.NewSender(&publisher{}, bus.SenderConfig{})
+	require.EqualError(t, err, "sender: the number of lanes is 0 and must be 1 or more")
+	_, err = bus.NewSender(nil, bus.SenderConfig{Lanes: -1})
+	require.ErrorContains(t, err, "there is no publisher")
+	require.ErrorContains(t, err, "the number of lanes is -1")
+}
+
+func name(err error) string {
+	for text, known := range map[string]error{
+		"unavailable": bus.ErrUnavailable, "full": bus.ErrFull, "unknown": bus.ErrFateUnknown, "closed": bus.ErrClosed,
+	} {
+		if errors.Is(err, known) {
+			return text
+		}
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
+
+func command(name string) *commands.Envelope {
+	env := commands.Seal(commands.Command{
+		ID: commands.NewID(), Stream: commands.Stream{Type: "order", ID: "1"}, Type: name, Ticket: commands.Genesis,
+	}, time.Now())
+	return &env
+}
+
+// watched is a sender whose answers are written down in the order they are told.
+type watched struct {
+	*bus.Sender
+	t    *testing.T
+	told []string
+}
+
+func newSender(t *testing.T, p bus.Publisher, config bus.SenderConfig) *watched {
+	t.Helper()
+	s, err := bus.NewSender(p, config)
+	require.NoError(t, err)
+	return &watched{Sender: s, t: t}
+}
+
+func (w *watched) done(command string) func(error) {
+	return func(err error) { w.told = append(w.told, command+"="+name(err)) }
+}
+
+func (w *watched) send(names ...string) {
+	for _, name := range names {
+		w.Send(command(name), w.done(name))
+	}
+}
+
+func (w *watched) sendAll(names ...string) {
+	envs := make([]*commands.Envelope, len(names))
+	for i, name := range names {
+		envs[i] = command(name)
+	}
+	w.SendAll(envs, func(i int, err error) { w.done(names[i])(err) })
+}
+
+func (w *watched) requireTold(want string, why ...any) {
+	w.t.Helper()
+	require.Equal(w.t, want, strings.Join(w.told, " "), why...)
+}

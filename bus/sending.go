@@ -1,0 +1,224 @@
+package bus
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ticketed/doorman/bus/frame"
+	"github.com/ticketed/doorman/commands"
+)
+
+// sendingLane is one lane's way out: a frame being filled, full ones behind which it queues, and those
+// under way.
+type sendingLane struct {
+	config    *SenderConfig
+	publisher Publisher
+	topic     string
+
+	mu       sync.Mutex
+	closed   bool
+	filling  *outgoing
+	full     []*outgoing // oldest first
+	underWay []*outgoing // at most InFlight
+	handing  bool        // a goroutine is handing frames over
+	pending  int         // commands in all of these
+	bytes    int         // of these commands
+	telling  int         // goroutines calling dones
+	lastSize int         // of the frame that left last, the best guess for the next one
+	spare    [][]waiter
+	settled  chan struct{} // closed once the lane is closed and all is told
+	isOver   bool          // settled is closed
+}
+
+// outgoing is one frame and who waits for it. Its payload belongs to whoever receives it, so only the
+// list of waiters is used again.
+type outgoing struct {
+	id       commands.ID // of its first command
+	payload  []byte
+	waiting  []waiter
+	answered bool
+}
+
+// waiter is the done of Send, or that of SendAll with an index.
+type waiter struct {
+	one  func(error)
+	each func(int, error)
+	at   int
+}
+
+func (w *waiter) tell(err error) {
+	if w.one != nil {
+		w.one(err)
+	} else {
+		w.each(w.at, err)
+	}
+}
+
+func (l *sendingLane) send(env *commands.Envelope, done func(error)) error {
+	l.mu.Lock()
+	err := l.add(env, waiter{one: done}, 0)
+	if err == nil {
+		l.handOver()
+	}
+	l.mu.Unlock()
+	return err
+}
+
+// sendAll adds the commands with these indexes up to the first that is refused, and tells how many it
+// took.
+func (l *sendingLane) sendAll(envs []*commands.Envelope, own []int, done func(int, error)) (taken int, err error) {
+	l.mu.Lock()
+	for _, i := range own {
+		if err = l.add(envs[i], waiter{each: done, at: i}, len(own)-taken-1); err != nil {
+			break
+		}
+		taken++
+	}
+	l.handOver()
+	l.mu.Unlock()
+	return taken, err
+}
+
+// add puts a command into the frame being filled; as many more are about to follow. The caller holds mu.
+func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
+	size := frame.Size(env)
+	switch {
+	case l.closed:
+		return ErrClosed
+	case l.pending >= l.config.MaxPending, l.pending > 0 && l.bytes+size > l.config.MaxPendingBytes:
+		return ErrFull
+	}
+	if o := l.filling; o != nil &&
+		(len(o.waiting) >= l.config.MaxFrame || len(o.payload)+size > l.config.MaxFrameBytes) {
+		l.full = append(l.full, o)
+		l.filling = nil
+	}
+	if l.filling == nil {
+		l.filling = l.begin(env.ID, size, more)
+	}
+	l.filling.payload = frame.Append(l.filling.payload, env)
+	l.filling.waiting = append(l.filling.waiting, w)
+	l.pending++
+	l.bytes += size
+	return nil
+}
+
+// begin makes an empty frame with room for what will probably go into it.
+func (l *sendingLane) begin(id commands.ID, size, more int) *outgoing {
+	room := 1 + size*(1+more)
+	if l.handing || len(l.underWay) >= l.config.InFlight {
+		room = max(room, l.lastSize)
+	}
+	o := &outgoing{id: id, payload: make([]byte, 0, max(1+size, min(room, l.config.MaxFrameBytes)))}
+	if last := len(l.spare) - 1; last >= 0 {
+		o.waiting, l.spare = l.spare[last], l.spare[:last]
+	}
+	return o
+}
+
+// handOver publishes frames while there are any and fewer than InFlight are under way. One goroutine at a
+// time does it, which keeps them in order; whoever comes in between leaves its command to that one. The
+// caller holds mu, which is released while a frame is handed over.
+func (l *sendingLane) handOver() {
+	if l.handing {
+		return
+	}
+	l.handing = true
+	for o := l.next(); o != nil; o = l.next() {
+		l.underWay = append(l.underWay, o)
+		l.lastSize = len(o.payload)
+		l.mu.Unlock()
+		m := message.NewMessage(o.id.String(), o.payload)
+		l.publisher.PublishAsync(l.topic, m, func(err error) { l.answer(o, err) })
+		l.mu.Lock()
+	}
+	l.handing = false
+}
+
+// next takes the frame whose turn it is; nil when there is none or enough are under way.
+func (l *sendingLane) next() *outgoing {
+	if len(l.underWay) >= l.config.InFlight {
+		return nil
+	}
+	if len(l.full) > 0 {
+		o := l.full[0]
+		l.full = slices.Delete(l.full, 0, 1)
+		return o
+	}
+	o := l.filling
+	l.filling = nil
+	return o
+}
+
+// answer tells the commands of a frame what became of it, after the next frame has left.
+func (l *sendingLane) answer(o *outgoing, err error) {
+	l.mu.Lock()
+	if !o.answered { // else Close has given up on it
+		l.underWay = slices.DeleteFunc(l.underWay, func(other *outgoing) bool { return other == o })
+		l.release(o)
+		l.handOver()
+		l.tell(o, err)
+	}
+	l.mu.Unlock()
+}
+
+// release takes a frame that will be told out of the accounts. The caller holds mu.
+func (l *sendingLane) release(o *outgoing) {
+	o.answered = true
+	l.pending -= len(o.waiting)
+	l.bytes -= len(o.payload) - 1
+	l.telling++
+}
+
+// tell calls the dones of a released frame. The caller holds mu, which is released meanwhile.
+func (l *sendingLane) tell(o *outgoing, err error) {
+	l.mu.Unlock()
+	for i := range o.waiting {
+		o.waiting[i].tell(err)
+	}
+	l.mu.Lock()
+	l.telling--
+	if len(l.spare) < l.config.InFlight {
+		clear(o.waiting)
+		l.spare = append(l.spare, o.waiting[:0])
+	}
+	o.waiting = nil
+	l.endIfSettled()
+}
+
+func (l *sendingLane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.endIfSettled()
+	l.mu.Unlock()
+}
+
+// endIfSettled closes settled once. The caller holds mu.
+func (l *sendingLane) endIfSettled() {
+	if l.closed && !l.isOver && l.pending == 0 && l.telling == 0 {
+		l.isOver = true
+		close(l.settled)
+	}
+}
+
+// abandon tells what has not been answered that it will not be.
+func (l *sendingLane) abandon() {
+	l.mu.Lock()
+	left, kept := l.underWay, l.full
+	if l.filling != nil {
+		kept = append(kept, l.filling)
+	}
+	l.underWay, l.full, l.filling = nil, nil, nil
+	for _, o := range append(slices.Clone(left), kept...) {
+		l.release(o)
+	}
+	for _, o := range left {
+		l.tell(o, ErrFateUnknown)
+	}
+	for _, o := range kept {
+		l.tell(o, ErrClosed)
+	}
+	l.mu.Unlock()
+}
