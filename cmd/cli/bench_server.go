@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// benchServer is a server started to be measured: this same binary in a process of its own, on an empty
+// store.
+type benchServer struct {
+	url    string
+	folder string // of its data; removed in the end
+	child  *exec.Cmd
+	log    *tail
+	exited chan struct{}
+	err    error // once exited
+}
+
+// startBenchServer returns once the server is ready. Its data is beside that of 'doorman serve', since a
+// temporary folder is often memory, where nothing needs to reach a disk.
+func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (*benchServer, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &benchServer{log: &tail{limit: 4 << 10}, exited: make(chan struct{})}
+	addresses, err := freeAddresses(2)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"serve", "--listen", addresses[0], "--admin-listen", addresses[1], "--log-level", "warn"}
+	environ := a.environ
+	switch store {
+	case "sqlite":
+		if err := os.MkdirAll(".doorman", 0o700); err != nil {
+			return nil, err
+		}
+		if s.folder, err = os.MkdirTemp(".doorman", "bench-"); err != nil {
+			return nil, err
+		}
+		args = append(args, "--data-dir", s.folder)
+		environ = without(environ, "DOORMAN_POSTGRES_URL", "DOORMAN_POSTGRES_URL_FILE")
+	case "postgres":
+		if postgresURL == "" {
+			return nil, usagef("--serve postgres needs --postgres-url or DOORMAN_POSTGRES_URL")
+		}
+		args = append(args, "--postgres-schema", fmt.Sprintf("doorman_bench_%08x", rand.Uint32()))
+		environ = append(without(environ, "DOORMAN_POSTGRES_URL_FILE"), "DOORMAN_POSTGRES_URL="+postgresURL)
+	default:
+		return nil, usagef("--serve: %q is neither sqlite nor postgres", store)
+	}
+	s.url = "http://" + addresses[0]
+	s.child = exec.Command(binary, args...)
+	s.child.Env, s.child.Stdout, s.child.Stderr = environ, s.log, s.log
+	detach(s.child)
+	if err := s.child.Start(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.folder))
+	}
+	go func() {
+		s.err = s.child.Wait()
+		close(s.exited)
+	}()
+	if err := s.ready(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the server: %w\n%s", err, s.words()), s.stop())
+	}
+	return s, nil
+}
+
+func freeAddresses(n int) ([]string, error) {
+	addresses := make([]string, n)
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer listener.Close() // all are held until all are known
+		addresses[i] = listener.Addr().String()
+	}
+	return addresses, nil
+}
+
+func without(environ []string, names ...string) []string {
+	kept := make([]string, 0, len(environ)+1)
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		drop := false
+		for _, unwanted := range names {
+			drop = drop || name == unwanted
+		}
+		if !drop {
+			kept = append(kept, pair)
+		}
+	}
+	return kept
+}
+
+func (s *benchServer) pid() int { return s.child.Process.Pid }
+
+// words are the last ones that the server said.
+func (s *benchServer) words() string { return s.log.String() }
+
+func (s *benchServer) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		if answer, err := http.DefaultClient.Do(request); err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("it ended: %w", s.err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-poll.C:
+		}
+	}
+}
+
+// stop ends the server and removes its data.
+func (s *benchServer) stop() error {
+	_ = s.child.Process.Signal(syscall.SIGTERM)
+	patience := time.AfterFunc(time.Minute, func() { _ = s.child.Process.Kill() })
+	<-s.exited
+	patience.Stop()
+	err := s.err
+	if err != nil {
+		err = fmt.Errorf("the server's end: %w", err)
+	}
+	if s.folder != "" {
+		err = errors.Join(err, os.RemoveAll(s.folder))
+		_ = os.Remove(filepath.Dir(s.folder)) // unless something else is in it
+	}
+	return err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	limit int
+	mu    sync.Mutex
+	kept  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, p...)
+	if extra := len(t.kept) - t.limit; extra > 0 {
+		t.kept = append(t.kept[:0], t.kept[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimLeft(t.kept, "\n"))
+}
