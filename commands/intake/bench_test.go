@@ -44,6 +44,11 @@ func benchIntake(b *testing.B) *intake.Intake {
 	in, err := intake.New(intake.Config{
 		Allows: func(string, commands.Policy, string) (bool, bool) { return true, true },
 		Send:   func(_ *commands.Envelope, done func(error)) { done(nil) },
+		SendAll: func(envs []*commands.Envelope, done func(int, error)) {
+			for i := range envs {
+				done(i, nil)
+			}
+		},
 		Refusal: func(error) commands.Reason {
 			return commands.Unavailable
 		},

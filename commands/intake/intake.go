@@ -20,10 +20,13 @@ type Config struct {
 	Allows func(streamType string, policy commands.Policy, command string) (known, allowed bool)
 
 	// Send hands a command over to the bus and returns without waiting. done is called exactly once,
-	// from any goroutine: with nil once the command is durable, else with what Refusal explains. The
+	// from any goroutine, also before Send returns: with nil once the command is durable, else with what Refusal explains. The
 	// envelope must not be changed and is Send's until then. Commands of one stream sent one after
 	// another keep their order as far as the bus can.
 	Send func(env *commands.Envelope, done func(error))
+	// SendAll is Send for the commands of an array: done is called once for each, with its index. Once
+	// one of a stream is refused, so are those of that stream after it.
+	SendAll func(envs []*commands.Envelope, done func(i int, err error))
 	// Refusal says what an error of Send means to the client: [commands.Unavailable],
 	// [commands.RateLimited] or, where the command may have been accepted, [commands.FateUnknown].
 	Refusal func(error) commands.Reason
@@ -94,6 +97,7 @@ func (c *Config) Validate() error {
 	}{
 		{"Allows", c.Allows == nil},
 		{"Send", c.Send == nil},
+		{"SendAll", c.SendAll == nil},
 		{"Refusal", c.Refusal == nil},
 		{"Register", c.Register == nil},
 		{"Mark", c.Mark == nil},

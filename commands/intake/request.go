@@ -16,15 +16,20 @@ type request struct {
 	items []*item // those in use; more may lie beyond its length
 	array bool
 
+	sending []*item              // those handed over
+	envs    []*commands.Envelope // of these
+
 	wait    int  // seconds to wait for outcomes
 	waiting bool // whether the client asked for it and it is done
 	began   time.Time
 	mark    uint64 // where the conflicts told before this request end
 
-	unconfirmed atomic.Int32  // items sent of which nothing was heard yet
-	confirmed   chan struct{} // one signal, when the last was heard of
-	timer       *time.Timer
-	abandoned   bool // something was not heard of in time and still may be: not to be used again
+	unheard   atomic.Int32         // of those sending, how many nothing was heard of yet
+	confirmed chan struct{}        // one signal, when the last was heard of
+	done      func(err error)      // given to Send
+	doneAll   func(i int, e error) // given to SendAll
+	timer     *time.Timer
+	abandoned bool // something was not heard of in time and still may be: not to be used again
 }
 
 // item is one command of a request.
@@ -32,9 +37,8 @@ type item struct {
 	env     commands.Envelope
 	refused *problem.Problem // nil: not refused
 	waiter  Waiter           // nil: nobody waits
-	done    func(error)      // given to Send
 
-	// fate is set by done; what it says about err may be read once it is not unheard.
+	// fate is set once the bus has answered; what it says about err may be read once it is not unanswered.
 	fate atomic.Uint32
 	err  error
 
@@ -42,7 +46,7 @@ type item struct {
 }
 
 const (
-	unheard = iota
+	unanswered = iota
 	accepted
 	failed
 )
@@ -50,52 +54,48 @@ const (
 func newRequest() *request {
 	req := &request{confirmed: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
 	req.timer.Stop()
+	req.doneAll = req.heard
+	req.done = func(err error) { req.heard(0, err) }
 	return req
 }
 
-// use makes room for n items.
+// heard takes the bus's answer to one of those handed over.
+func (req *request) heard(i int, err error) {
+	it := req.sending[i]
+	it.err = err
+	if err == nil {
+		it.fate.Store(accepted)
+	} else {
+		it.fate.Store(failed)
+	}
+	if req.unheard.Add(-1) == 0 {
+		req.confirmed <- struct{}{}
+	}
+}
+
+// use makes room for n items; those of former requests lie beyond the slice's length.
 func (req *request) use(n int) {
-	for len(req.items) < n {
-		if len(req.items) < cap(req.items) && req.items[:len(req.items)+1][len(req.items)] != nil {
-			req.items = req.items[:len(req.items)+1]
-			continue
-		}
-		req.items = append(req.items, newItem(req))
-	}
-}
-
-func newItem(req *request) *item {
-	it := &item{}
-	it.done = func(err error) {
-		it.err = err
-		if err == nil {
-			it.fate.Store(accepted)
+	kept := req.items[:cap(req.items)]
+	for i := len(req.items); i < n; i++ {
+		if i < len(kept) && kept[i] != nil {
+			req.items = kept[:i+1]
 		} else {
-			it.fate.Store(failed)
-		}
-		if req.unconfirmed.Add(-1) == 0 {
-			req.confirmed <- struct{}{}
+			req.items = append(req.items, &item{})
 		}
 	}
-	return it
 }
 
-// The largest that a pooled request keeps.
-const (
-	keptBytes = 64 << 10
-	keptItems = 256
-)
+// keptBytes is the largest buffer that a pooled request keeps.
+const keptBytes = 64 << 10
 
 // reset makes the request ready for another use.
 func (req *request) reset() {
 	for _, it := range req.items {
-		done := it.done
-		*it = item{done: done}
+		*it = item{}
 	}
-	req.items = req.items[:0]
-	if cap(req.items) > keptItems {
-		req.items = nil
-	}
+	clear(req.sending)
+	clear(req.envs)
+	req.items, req.sending, req.envs = req.items[:0], req.sending[:0], req.envs[:0]
 	if cap(req.body) > keptBytes {
 		req.body = nil
 	}

@@ -10,12 +10,11 @@ import (
 // send hands over every command that was not refused and waits until it is known of each whether it was
 // accepted, or until that has taken too long.
 func (in *Intake) send(req *request) {
-	sending := int32(0)
 	for _, it := range req.items {
 		if it.refused != nil {
 			continue
 		}
-		sending++
+		req.sending, req.envs = append(req.sending, it), append(req.envs, &it.env)
 		trace := it.env.TraceParent
 		it.env = commands.Seal(it.env.Command, req.began)
 		it.env.TraceParent = trace
@@ -24,16 +23,16 @@ func (in *Intake) send(req *request) {
 			req.waiting = it.waiter != nil
 		}
 	}
-	if sending == 0 {
+	if len(req.sending) == 0 {
 		req.waiting = false
 		return
 	}
 	req.mark = in.config.Mark()
-	req.unconfirmed.Store(sending)
-	for _, it := range req.items {
-		if it.refused == nil {
-			in.config.Send(&it.env, it.done)
-		}
+	req.unheard.Store(int32(len(req.sending))) //nolint:gosec // bounded by Limits.Array
+	if req.array {
+		in.config.SendAll(req.envs, req.doneAll)
+	} else {
+		in.config.Send(req.envs[0], req.done)
 	}
 	req.timer.Reset(in.config.AcceptWithin)
 	select {
@@ -49,12 +48,9 @@ func (in *Intake) send(req *request) {
 func (in *Intake) settle(ctx context.Context, req *request) {
 	p := patience{parent: ctx, until: req.began.Add(time.Duration(req.wait) * time.Second)}
 	defer p.end()
-	for _, it := range req.items {
-		if it.refused != nil {
-			continue
-		}
+	for _, it := range req.sending {
 		switch it.fate.Load() {
-		case unheard:
+		case unanswered:
 			p := it.refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
 			p.Instance = address(it.env.ID)
 		case failed:
