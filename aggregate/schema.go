@@ -10,15 +10,12 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-
-	"github.com/ticketed/doorman/aggregate/internal/jsontext"
 )
 
 // schema checks a command's data against JSON Schema, draft 2020-12.
 type schema struct {
 	compiled *jsonschema.Schema
-	// object: all it asks for is an object, which the first byte tells.
-	object bool
+	usual    *acceptor // nil where the schema is beyond one
 }
 
 // compileSchema compiles a schema that stands by itself: a reference to a file or an address is an error.
@@ -40,28 +37,17 @@ func compileSchema(text []byte) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &schema{compiled: compiled, object: asksForObjectOnly(parsed)}, nil
+	return &schema{compiled: compiled, usual: acceptorOf(parsed)}, nil
 }
 
-func asksForObjectOnly(parsed any) bool {
-	members, _ := parsed.(map[string]any)
-	for name := range members {
-		switch name {
-		case "type", "$schema", "title", "description", "$comment":
-		default:
-			return false
-		}
-	}
-	return members["type"] == "object"
-}
-
-// check returns an *InvalidError for the first place, by its pointer, where data breaks the schema.
+// check returns an *InvalidError for the first place, by its pointer, where data breaks the schema. It
+// takes data for JSON.
 func (s *schema) check(data []byte) error {
-	if s.object {
-		if kind := jsontext.Kind(data); kind != '{' {
-			return &InvalidError{Detail: "must be an object, not " + kindName(kind)}
-		}
+	if s.usual != nil && s.usual.accepts(data) {
 		return nil
+	}
+	if wrong := anything.check(data, nil, false); wrong != nil {
+		return wrong
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil {
@@ -124,7 +110,7 @@ func violation(v *jsonschema.ValidationError) *InvalidError {
 func sentence(violated jsonschema.ErrorKind) string {
 	switch k := violated.(type) {
 	case *kind.Type:
-		return "must be " + oneOf(k.Want) + ", not " + k.Got
+		return "must be " + typesInWords(k.Want) + ", not " + typesInWords([]string{k.Got})
 	case *kind.Enum:
 		return "must be one of " + literals(k.Want)
 	case *kind.Const:
@@ -159,6 +145,10 @@ func sentence(violated jsonschema.ErrorKind) string {
 		return fmt.Sprintf("must not hold the same item twice (items %d and %d)", k.Duplicates[0], k.Duplicates[1])
 	case *kind.FalseSchema:
 		return "is not allowed here"
+	case *kind.Contains:
+		return "must hold an item of the form it asks for"
+	case *kind.Not:
+		return "is of a form that is not allowed"
 	case *kind.AnyOf:
 		return "fits none of the forms it may have"
 	case *kind.OneOf:
@@ -177,7 +167,22 @@ func pointerOf(path []string) string {
 	return text
 }
 
-func oneOf(names []string) string { return strings.Join(names, " or ") }
+func typesInWords(types []string) string {
+	words := make([]string, len(types))
+	for i, name := range types {
+		switch name {
+		case "object", "array":
+			words[i] = "an " + name
+		case "integer":
+			words[i] = "a whole number"
+		case "null":
+			words[i] = name
+		default:
+			words[i] = "a " + name
+		}
+	}
+	return strings.Join(words, " or ")
+}
 
 func count(rule string, n int, of string) string {
 	if n != 1 {

@@ -2,14 +2,16 @@
 // asked for, then that happens. No server is needed, nor anything else.
 //
 //	func TestOnlyDraftsChange(t *testing.T) {
-//		aggregatetest.Given(t, order.Type(), order.LineAdded{SKU: "A1", Qty: 1}).
+//		aggregatetest.For(t, order.Type()).
+//			Given(order.LineAdded{SKU: "A1", Qty: 1}).
 //			When("submit", nil).
 //			Then(order.OrderSubmitted{}).
 //			When("remove_line", order.RemoveLine{SKU: "A1"}).
 //			ThenRefused("not_draft")
 //	}
 //
-// A story goes on where the last step left it. Commands go in and events come out as the JSON that would
+// A story goes on where the last step left it, and can go on in several ways: no step changes the story
+// it is taken from. Commands go in and events come out as the JSON that would
 // be sent and stored, so names, schemas and encodings are tested too. Along the way each step is checked
 // for what is easily got wrong in such code: deciding twice must give the same, nothing may change the
 // state it was given, state and events must survive being stored and read back. Tests that pass here say
@@ -41,17 +43,21 @@ type Story[S, E any] struct {
 	history []commands.Event
 }
 
-// Given begins a story with what has happened on the stream; nothing, for a new one.
-func Given[S, E any](t T, typ *aggregate.Typed[S, E], events ...E) *Story[S, E] {
-	t.Helper()
-	return GivenStored(t, typ, encodeAll(t, typ, events)...)
+// For begins a story on a new stream of the type.
+func For[S, E any](t T, typ *aggregate.Typed[S, E]) *Story[S, E] {
+	return &Story[S, E]{t: t, typ: typ, state: typ.Initial()}
 }
 
-// GivenStored begins a story with events as they were stored, perhaps in an old shape.
-func GivenStored[S, E any](t T, typ *aggregate.Typed[S, E], events ...commands.Event) *Story[S, E] {
-	t.Helper()
-	begin := &Story[S, E]{t: t, typ: typ, state: typ.Initial()}
-	return begin.after(events)
+// Given is the story after these events have happened.
+func (s *Story[S, E]) Given(events ...E) *Story[S, E] {
+	s.t.Helper()
+	return s.after(encodeAll(s.t, s.typ, events))
+}
+
+// GivenStored is the story after events as they were stored, perhaps in an old shape, have happened.
+func (s *Story[S, E]) GivenStored(events ...commands.Event) *Story[S, E] {
+	s.t.Helper()
+	return s.after(events)
 }
 
 // State is the state now.
@@ -106,7 +112,7 @@ func (d *Decision[S, E]) Then(events ...E) *Story[S, E] {
 	d.story.t.Helper()
 	want := listing(encodeAll(d.story.t, d.story.typ, events))
 	if got := listing(d.events); d.err != nil || got != want {
-		d.differs("to land with " + want)
+		d.differs("to land with" + want)
 	}
 	return d.story.after(d.events)
 }
@@ -157,7 +163,7 @@ func (d *Decision[S, E]) ThenUnknown() *Story[S, E] {
 
 func (d *Decision[S, E]) differs(want string) {
 	d.story.t.Helper()
-	got := "it landed with " + listing(d.events)
+	got := "it landed with" + listing(d.events)
 	var invalid *aggregate.InvalidError
 	switch {
 	case errors.As(d.err, &invalid):
@@ -182,7 +188,7 @@ func encodeAll[S, E any](t T, typ *aggregate.Typed[S, E], events []E) []commands
 
 func listing(events []commands.Event) string {
 	if len(events) == 0 {
-		return "no events"
+		return " no events"
 	}
 	var text strings.Builder
 	for _, e := range events {
