@@ -209,23 +209,10 @@ func (s *scanner) command(item *Item) bool {
 var memberNames = [...]string{"id", "stream", "type", "ticket", "policy", "session", "actor", "data"}
 
 func memberOf(name []byte) Members {
-	switch string(name) {
-	case "id":
-		return MemberID
-	case "stream":
-		return MemberStream
-	case "type":
-		return MemberType
-	case "ticket":
-		return MemberTicket
-	case "policy":
-		return MemberPolicy
-	case "session":
-		return MemberSession
-	case "actor":
-		return MemberActor
-	case "data":
-		return MemberData
+	for i, known := range memberNames {
+		if known == string(name) {
+			return 1 << i
+		}
 	}
 	return 0
 }
@@ -283,7 +270,7 @@ func (s *scanner) string(t span) string {
 
 // set fills in one member from its text and returns what is wrong with it, if anything.
 func (c *Command) set(member Members, text string) string {
-	ok := true
+	var ok bool
 	switch member {
 	case MemberID:
 		if c.ID, ok = ParseID(text); !ok {
@@ -309,15 +296,16 @@ func (c *Command) set(member Members, text string) string {
 			return `"policy" must be ticket, strict, session or any`
 		}
 	case MemberSession:
-		if problem := wrongLabel("session", text, MaxSession); problem != "" {
+		if problem := wrongLabel(member.name(), text, MaxSession); problem != "" {
 			return problem
 		}
 		c.Session = text
 	case MemberActor:
-		if problem := wrongLabel("actor", text, MaxActor); problem != "" {
+		if problem := wrongLabel(member.name(), text, MaxActor); problem != "" {
 			return problem
 		}
 		c.Actor = text
+	case MemberData: // is no text
 	}
 	return ""
 }

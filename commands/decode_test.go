@@ -1,7 +1,6 @@
 package commands_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,10 +15,10 @@ const (
 	someTicket = "0197c3a2-7a90-7be0-8f00-0d6b3c1a2f77"
 )
 
-func mustID(t testing.TB, text string) commands.ID {
-	t.Helper()
+func mustID(tb testing.TB, text string) commands.ID {
+	tb.Helper()
 	id, ok := commands.ParseTicket(text)
-	require.True(t, ok, text)
+	require.True(tb, ok, text)
 	return id
 }
 
@@ -32,8 +31,9 @@ func decode(t *testing.T, body string) commands.Request {
 
 func TestDecodeReadsEveryMember(t *testing.T) {
 	t.Parallel()
-	request := decode(t, ` {"id":"`+strings.ToUpper(someID)+`", "stream":"order/42","type":"add_line","ticket":"`+someTicket+`",
-		"policy":"strict","session":"tab-9f3","actor":"Ann \u00c5 \"\ud83d\ude00\"","data": {"qty": 1.50, "b":[ 1,2 ]} } `)
+	request := decode(t, ` {"id":"`+strings.ToUpper(someID)+`", "stream":"order/42","type":"add_line",
+		"ticket":"`+someTicket+`","policy":"strict","session":"tab-9f3","actor":"Ann \u00c5 \"\ud83d\ude00\"",
+		"data": {"qty": 1.50, "b":[ 1,2 ]} } `)
 	require.False(t, request.Array)
 	require.Len(t, request.Items, 1)
 	item := request.Items[0]
@@ -77,7 +77,8 @@ func TestDataCannotGrowIntoTheBody(t *testing.T) {
 
 func TestNamesAreComparedDecoded(t *testing.T) {
 	t.Parallel()
-	item := decode(t, `{"\u0073tream":"order\/4\u0032","t\u0079pe":"x","\u0069d":"\u0030197c3a2-7b1e-7c44-9d1f-52d4a6b0c9e1"}`).Items[0]
+	item := decode(t, `{"\u0073tream":"order\/4\u0032","t\u0079pe":"x",`+
+		`"\u0069d":"\u0030197c3a2-7b1e-7c44-9d1f-52d4a6b0c9e1"}`).Items[0]
 	require.Nil(t, item.Err)
 	require.Equal(t, "order/42", item.Command.Stream.String())
 	require.Equal(t, mustID(t, someID), item.Command.ID)
@@ -172,7 +173,8 @@ func TestBodiesRefusedWhole(t *testing.T) {
 			strings.Repeat("/0", 32), "nested deeper than 32"},
 		{"broken after a refused member", `{"stream":7,"\ud800":"x","type":@x}`, "/type", "a value was expected"},
 		{"broken in a later item", `[{"stream":7},{"type" @7}]`, "/1/type", "a colon"},
-		{"long names are cut from the place", head + `{"a/~b":{"` + strings.Repeat("n", 600) + `":@x}}}`, "/data/a~1~0b", "a value"},
+		{"long names are cut from the place", head + `{"a/~b":{"` + strings.Repeat("n", 600) + `":@x}}}`,
+			"/data/a~1~0b", "a value"},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
@@ -218,7 +220,8 @@ func TestCommandsRefused(t *testing.T) {
 		{"unknown member with an object", head + `@"meta":{"a":[1]}}`, "/meta", "no member of this name"},
 		{"member in another case", `{"stream":"order/42",@"Type":"x"}`, "/Type", `"type" is spelled in lower case`},
 		{"member twice in two cases", head + `@"TYPE":"x"}`, "/TYPE", `"type" is spelled in lower case`},
-		{"member with a Kelvin sign for k", head + "@\"tic\u212aet\":\"x\"}", "/tic\u212aet", `"ticket" is spelled in lower case`},
+		{"member with a Kelvin sign for k", head + "@\"tic\u212aet\":\"x\"}", "/tic\u212aet",
+			`"ticket" is spelled in lower case`},
 
 		{"id a number", head + `"id":@7}`, "/id", `"id" must be a string, not a number`},
 		{"stream null", `{"type":"x","stream":@null}`, "/stream", `must be a string, not null`},
@@ -230,7 +233,8 @@ func TestCommandsRefused(t *testing.T) {
 
 		{"id no UUID", head + `"id":@"42"}`, "/id", `"id" must be a UUID`},
 		{"id with braces", head + `"id":@"{` + someID + `}"}`, "/id", `"id" must be a UUID`},
-		{"id without hyphens", head + `"id":@"` + strings.ReplaceAll(someID, "-", "") + `"}`, "/id", `"id" must be a UUID`},
+		{"id without hyphens", head + `"id":@"` + strings.ReplaceAll(someID, "-", "") + `"}`, "/id",
+			`"id" must be a UUID`},
 		{"id genesis", head + `"id":@"genesis"}`, "/id", `"id" must be a UUID`},
 		{"id the nil UUID", head + `"id":@"00000000-0000-0000-0000-000000000000"}`, "/id", `nil`},
 		{"id the max UUID", head + `"id":@"FFFFFFFF-ffff-ffff-ffff-ffffffffffff"}`, "/id", `max`},
@@ -290,12 +294,13 @@ func TestTheBoundsAreMetExactly(t *testing.T) {
 	t.Parallel()
 	const head = `{"stream":"order/42","type":"x",`
 	for name, body := range map[string]string{
-		"nested 32 deep":             head + `"data":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}`,
-		"256 commands":               "[" + strings.Repeat(head+`"data":0},`, 255) + head + `"data":0}]`,
-		"256 KiB":                    head + `"data":"` + strings.Repeat("a", 256<<10-len(head)-len(`"data":""}`)) + `"}`,
-		"128 characters of session":  head + `"session":"` + strings.Repeat("é", 128) + `"}`,
-		"256 characters of actor":    head + `"actor":"` + strings.Repeat("é", 256) + `"}`,
-		"128 characters of name":     `{"stream":"` + strings.Repeat("o", 128) + `/` + strings.Repeat("i", 128) + `","type":"` + strings.Repeat("t", 128) + `"}`,
+		"nested 32 deep":            head + `"data":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}`,
+		"256 commands":              "[" + strings.Repeat(head+`"data":0},`, 255) + head + `"data":0}]`,
+		"256 KiB":                   head + `"data":"` + strings.Repeat("a", 256<<10-len(head+`"data":""}`)) + `"}`,
+		"128 characters of session": head + `"session":"` + strings.Repeat("é", 128) + `"}`,
+		"256 characters of actor":   head + `"actor":"` + strings.Repeat("é", 256) + `"}`,
+		"128 characters of name": `{"stream":"` + strings.Repeat("o", 128) + `/` +
+			strings.Repeat("i", 128) + `","type":"` + strings.Repeat("t", 128) + `"}`,
 		"empty session and actor":    head + `"session":"","actor":""}`,
 		"many names, all different":  head + `"data":{` + manyNames(1000) + `}}`,
 		"nested objects, same names": head + `"data":{"a":{"a":{"a":1}},"b":{"a":1}}}`,
@@ -328,106 +333,4 @@ func TestDecodeTakesOneCommandOnly(t *testing.T) {
 		require.ErrorAs(t, err, &malformed, body)
 		require.NotEmpty(t, malformed.Error())
 	}
-}
-
-// plainCommand is a command as encoding/json reads it.
-type plainCommand struct {
-	ID      *string         `json:"id"`
-	Stream  string          `json:"stream"`
-	Type    string          `json:"type"`
-	Ticket  *string         `json:"ticket"`
-	Policy  string          `json:"policy"`
-	Session string          `json:"session"`
-	Actor   string          `json:"actor"`
-	Data    json.RawMessage `json:"data"`
-}
-
-func (p plainCommand) check(t *testing.T, c commands.Command) {
-	t.Helper()
-	if p.ID != nil {
-		require.Equal(t, strings.ToLower(*p.ID), c.ID.String())
-	} else {
-		require.Equal(t, commands.None, c.ID)
-	}
-	if p.Ticket != nil {
-		require.Equal(t, strings.ToLower(*p.Ticket), c.Ticket.String())
-	} else {
-		require.Equal(t, commands.None, c.Ticket)
-	}
-	if p.Policy == "" {
-		p.Policy = "ticket"
-	}
-	require.Equal(t, p.Stream, c.Stream.String())
-	require.Equal(t, p.Type, c.Type)
-	require.Equal(t, p.Policy, c.Policy.String())
-	require.Equal(t, p.Session, c.Session)
-	require.Equal(t, p.Actor, c.Actor)
-	require.Equal(t, string(p.Data), string(c.Data))
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add(typicalCommand)
-	for _, seed := range []string{
-		`{"stream":"order/42","type":"x","data":{"a":[1,-0.5e+7,true,null,"\ud83d\ude00\n"]}}`,
-		`[{"stream":"order/42","type":"x"},{"stream":"order/42","type":"x","ticket":"genesis"}]`,
-		`{"stream":"order/42","type":"x","data":{"a":1,"\u0061":2}}`,
-		`{"stream":"order/42","type":"x","actor":"\ud800"}`, `[7]`, `[]`, "\xef\xbb\xbf{}", `{"a":"` + "\xff" + `"}`,
-		`{"stream":"order/42","type":"x","session":"` + "\uffff" + `","Type":1}`, `{"data":` + strings.Repeat("[", 40),
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		original := string(body)
-		request, err := commands.DecodeRequest(body, commands.DefaultBodyLimits)
-		require.Equal(t, original, string(body), "the body is only read")
-		if err != nil {
-			checkPlace(t, body, err)
-			return
-		}
-		require.True(t, json.Valid(body), "encoding/json rejects what was accepted")
-		plain := []json.RawMessage{json.RawMessage(original)}
-		if request.Array {
-			plain = nil
-			require.NoError(t, json.Unmarshal(body, &plain))
-		}
-		require.Len(t, request.Items, len(plain))
-		for i, item := range request.Items {
-			if item.Err != nil {
-				checkPlace(t, body, item.Err)
-				continue
-			}
-			var p plainCommand
-			require.NoError(t, json.Unmarshal(plain[i], &p))
-			p.check(t, item.Command)
-		}
-	})
-}
-
-// checkPlace: the offset lies in the body, the pointer is one, and both can be told as JSON.
-func checkPlace(t *testing.T, body []byte, err error) {
-	t.Helper()
-	var malformed *commands.MalformedError
-	require.ErrorAs(t, err, &malformed)
-	require.LessOrEqual(t, malformed.Offset, len(body))
-	require.GreaterOrEqual(t, malformed.Offset, 0)
-	require.True(t, malformed.Pointer == "" || malformed.Pointer[0] == '/')
-	quoted, err := json.Marshal(malformed.Pointer)
-	require.NoError(t, err)
-	require.NoError(t, commands.CheckJSON(quoted, 1))
-	require.NotEmpty(t, malformed.Detail)
-}
-
-func FuzzCheckJSON(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,2,{"b":null}]}`, `"\ud83d\ude00"`, `-0.0e-0`, `[1,]`, `{"a":1,"a":2}`, ``, "\"\xc3\xa9\""} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		err := commands.CheckJSON(text, 1000)
-		if err == nil {
-			require.True(t, json.Valid(text), "encoding/json rejects what was accepted")
-			require.True(t, commands.EqualJSON(text, append([]byte(" "), text...)))
-			return
-		}
-		checkPlace(t, text, err)
-	})
 }

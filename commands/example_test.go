@@ -9,7 +9,8 @@ import (
 )
 
 func ExampleDecode() {
-	cmd, err := commands.Decode([]byte(`{"stream":"order/42","type":"add_line","ticket":"genesis","data":{"sku":"A1","qty":2}}`))
+	cmd, err := commands.Decode([]byte(`{"stream":"order/42","type":"add_line","ticket":"genesis",
+		"data":{"sku":"A1","qty":2}}`))
 	fmt.Println(cmd.Stream, cmd.Type, cmd.Ticket, cmd.Policy, string(cmd.Data), err)
 	// Output: order/42 add_line genesis ticket {"sku":"A1","qty":2} <nil>
 }
@@ -36,8 +37,7 @@ func ExampleDecodeRequest() {
 
 func ExampleMalformedError() {
 	_, err := commands.Decode([]byte(`{"stream":"order/42","type":"submit","Ticket":"genesis"}`))
-	var malformed *commands.MalformedError
-	if errors.As(err, &malformed) {
+	if malformed, ok := errors.AsType[*commands.MalformedError](err); ok {
 		fmt.Println(malformed.Code, malformed.Pointer, malformed.Offset)
 		fmt.Println(malformed.Detail)
 	}

@@ -10,7 +10,7 @@ import (
 // of wrong apart. What is no JSON at all stops it: its methods return false and broken says why. What is
 // JSON but must not be (a lone surrogate, a name given twice, a command's member of the wrong type) is
 // noted in fault, the first one only, and reading goes on: in an array of commands it refuses that one
-// command and not its neighbours.
+// command and not those beside it.
 //
 // Offsets are all it remembers of where it is; the pointer of a place is worked out when something is
 // wrong, by walking the text again (see locate).

@@ -53,6 +53,8 @@ func AppendAccepted(b []byte, id ID, stream Stream) []byte {
 //	landed    ID, Stream, Type, Position, Version, Ticket
 //	rejected  ID, Stream, Type, Position, Version, Ticket, Reason, Detail, Root, RootReason; Refusal when
 //	          Reason is refused; State and Missed unless it was rejected in one cascade with its root
+//
+//nolint:recvcheck // encoding/json looks for MarshalJSON on values
 type CommandView struct {
 	ID       ID       `json:"id"`
 	Stream   Stream   `json:"stream,omitzero"`
@@ -122,6 +124,7 @@ func (v *CommandView) AppendTo(b []byte) []byte {
 	}
 	b = appendTextMember(b, `"status":`, string(v.Status))
 	switch v.Status {
+	case StatusUnknown, StatusAccepted: // no more is known
 	case StatusParked:
 		b = appendIDMember(b, `"waits_for":`, v.WaitsFor)
 		b = appendTimeMember(b, `"until":`, v.Until)
@@ -194,6 +197,8 @@ func (v *ActorView) AppendTo(b []byte) []byte {
 }
 
 // ChangeView is one entry of a stream's changelog: an event and the command that caused it.
+//
+//nolint:recvcheck // encoding/json looks for MarshalJSON on values
 type ChangeView struct {
 	Version  uint64          `json:"version"`
 	Position Position        `json:"position,omitzero"`
@@ -230,11 +235,13 @@ func AppendChanges(b []byte, changes []ChangeView) []byte {
 }
 
 // StreamView is a stream as of one version.
+//
+//nolint:recvcheck // encoding/json looks for MarshalJSON on values
 type StreamView struct {
 	Stream   Stream          `json:"stream"`
 	Version  uint64          `json:"version"`
 	Ticket   ID              `json:"ticket"`            // the one to send next
-	State    json.RawMessage `json:"state,omitempty"`   // nil: not told, as in the catalogue
+	State    json.RawMessage `json:"state,omitempty"`   // nil: not told, as in the catalog
 	At       time.Time       `json:"at"`                // when the last action landed
 	Position Position        `json:"position,omitzero"` // where to go on with notifications
 }
@@ -255,7 +262,9 @@ func (v *StreamView) AppendTo(b []byte) []byte {
 // MarshalJSON is AppendTo.
 func (v StreamView) MarshalJSON() ([]byte, error) { return v.AppendTo(nil), nil }
 
-// StreamsView is one page of the catalogue of streams.
+// StreamsView is one page of the catalog of streams.
+//
+//nolint:recvcheck // encoding/json looks for MarshalJSON on values
 type StreamsView struct {
 	Items []StreamView `json:"items"` // without their states
 	After string       `json:"after"` // what to ask for the next page with; empty on the last one

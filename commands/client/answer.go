@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,7 +41,7 @@ func excerpt(body []byte) string {
 func retryAfter(value string) time.Duration {
 	const most = time.Hour
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, most) //nolint:gosec // 31 bits
+		return min(time.Duration(seconds)*time.Second, most)
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(0, time.Until(at)), most)
@@ -66,9 +67,8 @@ func nothingAccepted(p *problem.Problem) bool {
 // certain tells of a refusal that any earlier attempt to send the same bytes was refused as well, or at
 // least had no effect of its own.
 func certain(code commands.Reason) bool {
-	switch code {
-	case commands.Malformed, commands.TooLarge, commands.UnsupportedMediaType, commands.TicketRequired, commands.IDConflict:
-		return true
-	}
-	return false
+	return slices.Contains([]commands.Reason{
+		commands.Malformed, commands.TooLarge, commands.UnsupportedMediaType,
+		commands.TicketRequired, commands.IDConflict,
+	}, code)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -18,7 +19,7 @@ import (
 type Config struct {
 	BaseURL string       // scheme, host and, behind a proxy, the path before /v1
 	HTTP    *http.Client // a new one with a pool of 256 connections by default; its Timeout is best left 0
-	Header  http.Header  // sent with every request, e.g. Authorization
+	Header  http.Header  // sent with every request, e.g. Authorization; names in canonical form
 	Backoff Backoff
 
 	// AttemptTimeout is how long one request may take, besides the time it is asked to wait for an
@@ -89,6 +90,15 @@ func New(config Config) (*Client, error) {
 	return &Client{config: config, base: strings.TrimRight(config.BaseURL, "/")}, nil
 }
 
+// ask is a request.
+type ask struct {
+	method string
+	path   string        // with the query
+	wait   time.Duration // how long the server is to wait
+	header http.Header
+	body   []byte // nil: none
+}
+
 // reply is an answer, read to its end.
 type reply struct {
 	status int
@@ -97,24 +107,20 @@ type reply struct {
 }
 
 // exchange makes one request.
-func (c *Client) exchange(ctx context.Context, method, path string, wait time.Duration, header http.Header, body []byte) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout+wait)
+func (c *Client) exchange(ctx context.Context, a ask) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout+a.wait)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bodyReader(body))
+	request, err := http.NewRequestWithContext(ctx, a.method, c.base+a.path, bodyReader(a.body))
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range c.config.Header {
-		request.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
-	if body != nil {
+	maps.Copy(request.Header, c.config.Header)
+	maps.Copy(request.Header, a.header)
+	if a.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if wait > 0 {
-		request.Header.Set("Prefer", "wait="+strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	if a.wait > 0 {
+		request.Header.Set("Prefer", "wait="+strconv.FormatInt(int64((a.wait+time.Second-1)/time.Second), 10))
 	}
 	response, err := c.config.HTTP.Do(request)
 	if err != nil {
@@ -123,10 +129,10 @@ func (c *Client) exchange(ctx context.Context, method, path string, wait time.Du
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	text, err := io.ReadAll(io.LimitReader(response.Body, c.config.MaxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer to %s %s: %w", method, path, err)
+		return nil, fmt.Errorf("read the answer to %s %s: %w", a.method, a.path, err)
 	}
 	if int64(len(text)) > c.config.MaxAnswer {
-		return nil, fmt.Errorf("the answer to %s %s is larger than %d bytes", method, path, c.config.MaxAnswer)
+		return nil, fmt.Errorf("the answer to %s %s is larger than %d bytes", a.method, a.path, c.config.MaxAnswer)
 	}
 	return &reply{status: response.StatusCode, header: response.Header, body: text}, nil
 }
@@ -154,7 +160,7 @@ func (c *Client) sleep(ctx context.Context, failed int, atLeast time.Duration) e
 	if doublings := failed - 1; doublings < 30 {
 		ceiling = min(backoff.Max, backoff.Base<<doublings)
 	}
-	pause := atLeast + rand.N(ceiling+1)
+	pause := atLeast + rand.N(ceiling+1) //nolint:gosec // it spreads load, it keeps no secret
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 		return context.DeadlineExceeded
 	}

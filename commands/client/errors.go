@@ -45,6 +45,9 @@ func (e *FateUnknownError) Unwrap() error { return e.Err }
 // ErrAttempts ends the trying when as many requests have been made as [Backoff] allows.
 var ErrAttempts = errors.New("no more attempts")
 
+// errFinal: the last answer does not tell, and asking again would bring the same one.
+var errFinal = errors.New("the answer is no proof")
+
 // neverSent tells of an error of the transport that it came before any byte of the request left.
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)

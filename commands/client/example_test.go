@@ -32,8 +32,8 @@ var demo = func() *httptest.Server {
 				Position: commands.Position{Epoch: "e1", N: 2}, Version: 2, Ticket: cmd.ID}
 			_, _ = w.Write(view.AppendTo(nil))
 		default:
-			view := commands.CommandView{ID: cmd.ID, Stream: stream, Type: cmd.Type, Status: commands.StatusRejected, Version: 1,
-				Ticket: head, Reason: commands.StaleTicket, Detail: "Ann added a line.", Root: cmd.ID, RootReason: commands.StaleTicket}
+			view := commands.CommandView{ID: cmd.ID, Stream: stream, Version: 1, Ticket: head, Root: cmd.ID,
+				Reason: commands.StaleTicket, RootReason: commands.StaleTicket, Detail: "Ann added a line."}
 			problem.Write(w, problem.Rejected(&view))
 		}
 	})
@@ -51,8 +51,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	cmd := commands.Command{Stream: commands.Stream{Type: "order", ID: "42"}, Type: "add_line", Ticket: commands.Genesis,
-		Data: []byte(`{"sku":"A1","qty":2}`)}
+	cmd := commands.Command{
+		Stream: commands.Stream{Type: "order", ID: "42"}, Type: "add_line", Ticket: commands.Genesis,
+		Data: []byte(`{"sku":"A1","qty":2}`),
+	}
 	for {
 		told, err := c.Send(ctx, cmd, client.SendOptions{Wait: 5 * time.Second})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,11 +57,17 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// client makes a client of a server that follows the steps; every step must be used.
+// scripted makes a client of a server that follows the steps; every step must be used.
 func scripted(t *testing.T, steps ...step) (*client.Client, *script) {
 	t.Helper()
+	return scriptedWith(t, client.Config{}, steps...)
+}
+
+func scriptedWith(t *testing.T, config client.Config, steps ...step) (*client.Client, *script) {
+	t.Helper()
 	s := &script{t: t, steps: steps}
-	c, err := client.New(client.Config{BaseURL: "http://doorman.test", HTTP: &http.Client{Transport: s}})
+	config.BaseURL, config.HTTP = "http://doorman.test", &http.Client{Transport: s}
+	c, err := client.New(config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.Len(t, s.seen, len(steps), "requests") })
 	return c, s
@@ -77,6 +84,17 @@ func body(status int, text string) step {
 		_, err := io.WriteString(w, text)
 		return err
 	}
+}
+
+func ok(text string) step { return body(http.StatusOK, text) }
+
+// busy says that nothing was accepted and when to come back.
+func busy(wait time.Duration) step { return refuse(after(commands.Unavailable, wait)) }
+
+func after(code commands.Reason, wait time.Duration) *problem.Problem {
+	p := problem.New(code, "")
+	p.RetryAfter = wait
+	return p
 }
 
 func refuse(p *problem.Problem) step {
@@ -120,5 +138,6 @@ func rejected(id commands.ID, reason commands.Reason) commands.CommandView {
 }
 
 func addLine() commands.Command {
-	return commands.Command{ID: commands.NewID(), Stream: order42, Type: "add_line", Ticket: commands.Genesis, Data: []byte(`{"qty":2}`)}
+	return commands.Command{ID: commands.NewID(), Stream: order42, Type: "add_line", Ticket: commands.Genesis,
+		Data: []byte(`{"qty":2}`)}
 }

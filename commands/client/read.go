@@ -45,7 +45,7 @@ const pollFor = 25 * time.Second
 func (c *Client) Await(ctx context.Context, id commands.ID) (commands.CommandView, error) {
 	for early := 0; ; {
 		asked := time.Now()
-		answer, err := c.get(ctx, "/v1/commands/"+id.String(), pollFor, nil)
+		answer, err := c.get(ctx, ask{path: "/v1/commands/" + id.String(), wait: pollFor})
 		var view commands.CommandView
 		switch {
 		case err == nil:
@@ -73,13 +73,13 @@ func (c *Client) Await(ctx context.Context, id commands.ID) (commands.CommandVie
 // Stream tells a stream as it is now. One on which nothing has happened is at version 0, without state,
 // and tells the ticket to start with.
 func (c *Client) Stream(ctx context.Context, stream commands.Stream) (commands.StreamView, error) {
-	view, _, err := c.stream(ctx, stream, "", 0, nil)
+	view, _, err := c.stream(ctx, stream, ask{})
 	return view, err
 }
 
 // StreamAt tells a stream as of a version.
 func (c *Client) StreamAt(ctx context.Context, stream commands.Stream, version uint64) (commands.StreamView, error) {
-	view, _, err := c.stream(ctx, stream, "?version="+strconv.FormatUint(version, 10), 0, nil)
+	view, _, err := c.stream(ctx, stream, ask{path: "?version=" + strconv.FormatUint(version, 10)})
 	return view, err
 }
 
@@ -88,14 +88,16 @@ func (c *Client) StreamAt(ctx context.Context, stream commands.Stream, version u
 func (c *Client) StreamAfter(ctx context.Context, stream commands.Stream, ticket commands.ID, wait time.Duration) (
 	view commands.StreamView, changed bool, err error,
 ) {
-	view, changed, err = c.stream(ctx, stream, "", min(wait, MaxWait), http.Header{"If-None-Match": {`"` + ticket.String() + `"`}})
+	known := http.Header{"If-None-Match": {`"` + ticket.String() + `"`}}
+	view, changed, err = c.stream(ctx, stream, ask{wait: min(wait, MaxWait), header: known})
 	return view, changed && view.Ticket != ticket, err
 }
 
-func (c *Client) stream(ctx context.Context, stream commands.Stream, query string, wait time.Duration, header http.Header) (
+func (c *Client) stream(ctx context.Context, stream commands.Stream, a ask) (
 	view commands.StreamView, changed bool, err error,
 ) {
-	answer, err := c.get(ctx, "/v1/streams/"+stream.String()+query, wait, header)
+	a.path = "/v1/streams/" + stream.String() + a.path
+	answer, err := c.get(ctx, a)
 	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Problem.Ticket != commands.None &&
 		refused.Problem.Code == commands.NotFound {
 		return commands.StreamView{Stream: stream, Ticket: refused.Problem.Ticket}, true, nil
@@ -114,7 +116,9 @@ func (c *Client) stream(ctx context.Context, stream commands.Stream, query strin
 
 // Events reads one page of a stream's changelog: events with versions above after, oldest first, limit at
 // most.
-func (c *Client) Events(ctx context.Context, stream commands.Stream, after uint64, limit int) ([]commands.ChangeView, error) {
+func (c *Client) Events(ctx context.Context, stream commands.Stream, after uint64, limit int) (
+	[]commands.ChangeView, error,
+) {
 	var page []commands.ChangeView
 	path := fmt.Sprintf("/v1/streams/%s/events?after=%d&limit=%d", stream, after, limit)
 	err := c.read(ctx, path, &page)
@@ -123,7 +127,9 @@ func (c *Client) Events(ctx context.Context, stream commands.Stream, after uint6
 
 // AllEvents reads a stream's changelog from a version on, page by page. It ends with the newest event, or
 // with an error.
-func (c *Client) AllEvents(ctx context.Context, stream commands.Stream, after uint64) iter.Seq2[commands.ChangeView, error] {
+func (c *Client) AllEvents(
+	ctx context.Context, stream commands.Stream, after uint64,
+) iter.Seq2[commands.ChangeView, error] {
 	const pageSize = 100
 	return func(yield func(commands.ChangeView, error) bool) {
 		for {
@@ -145,7 +151,7 @@ func (c *Client) AllEvents(ctx context.Context, stream commands.Stream, after ui
 	}
 }
 
-// Streams reads one page of the catalogue of a type's streams. after is empty for the first page and what
+// Streams reads one page of the catalog of a type's streams. after is empty for the first page and what
 // the page before said for the next.
 func (c *Client) Streams(ctx context.Context, streamType, after string, limit int) (commands.StreamsView, error) {
 	query := url.Values{"type": {streamType}, "limit": {strconv.Itoa(limit)}}
@@ -166,7 +172,7 @@ func (c *Client) Limits(ctx context.Context) (commands.LimitsView, error) {
 
 // Ready asks once whether the process can do its work now; nil says yes.
 func (c *Client) Ready(ctx context.Context) error {
-	answer, err := c.exchange(ctx, http.MethodGet, "/readyz", 0, nil, nil)
+	answer, err := c.exchange(ctx, ask{method: http.MethodGet, path: "/readyz"})
 	if err != nil {
 		return fmt.Errorf("not ready: %w", err)
 	}
@@ -191,7 +197,7 @@ func (c *Client) AwaitReady(ctx context.Context) error {
 
 // read gets what a path answers, decoded.
 func (c *Client) read(ctx context.Context, path string, into any) error {
-	answer, err := c.get(ctx, path, 0, nil)
+	answer, err := c.get(ctx, ask{path: path})
 	if err != nil {
 		return err
 	}
@@ -203,12 +209,13 @@ func (c *Client) read(ctx context.Context, path string, into any) error {
 
 // get asks until there is an answer that will not be another one a moment later; one that is neither a
 // success nor "not modified" is a *RefusedError.
-func (c *Client) get(ctx context.Context, path string, wait time.Duration, header http.Header) (*reply, error) {
+func (c *Client) get(ctx context.Context, a ask) (*reply, error) {
+	a.method = http.MethodGet
 	for failed := 1; ; failed++ {
 		if err := context.Cause(ctx); err != nil {
-			return nil, fmt.Errorf("get %s: %w", path, err)
+			return nil, fmt.Errorf("get %s: %w", a.path, err)
 		}
-		answer, err := c.exchange(ctx, http.MethodGet, path, wait, header, nil)
+		answer, err := c.exchange(ctx, a)
 		var after time.Duration
 		if err == nil {
 			if answer.status == http.StatusOK || answer.status == http.StatusNotModified {
@@ -222,7 +229,7 @@ func (c *Client) get(ctx context.Context, path string, wait time.Duration, heade
 			after = p.RetryAfter
 		}
 		if ended := c.pause(ctx, failed, after); ended != nil {
-			return nil, fmt.Errorf("get %s: %w; %w", path, ended, err)
+			return nil, fmt.Errorf("get %s: %w; %w", a.path, ended, err)
 		}
 	}
 }

@@ -33,7 +33,9 @@ type Result struct {
 // Send sends one command. Its view's Status is landed or rejected, or accepted when the outcome was not
 // waited for or did not come in time; [Client.Await] tells it later. A command without an id is given
 // one, which the view tells and errors name. Errors are those of the package comment.
-func (c *Client) Send(ctx context.Context, command commands.Command, options SendOptions) (commands.CommandView, error) {
+func (c *Client) Send(ctx context.Context, command commands.Command, options SendOptions) (
+	commands.CommandView, error,
+) {
 	d := c.delivery(options, []commands.Command{command})
 	d.run(ctx)
 	return d.items[0].result.Command, d.items[0].result.Err
@@ -132,7 +134,8 @@ func (d *delivery) open() []*sending {
 
 // attempt sends what is open once, and returns how long the server asks to be left alone.
 func (d *delivery) attempt(ctx context.Context, open []*sending) time.Duration {
-	answer, err := d.client.exchange(ctx, http.MethodPost, "/v1/commands", d.wait, nil, d.body(open))
+	answer, err := d.client.exchange(ctx,
+		ask{method: http.MethodPost, path: "/v1/commands", wait: d.wait, body: d.body(open)})
 	if err != nil {
 		for _, s := range open {
 			s.unanswered(err)
@@ -153,8 +156,9 @@ func (d *delivery) attempt(ctx context.Context, open []*sending) time.Duration {
 		err = json.Unmarshal(answer.body, &answers)
 	}
 	if err != nil || len(answers) != len(open) {
+		err = fmt.Errorf("the answer is not one for each of %d commands: %s", len(open), excerpt(answer.body))
 		for _, s := range open {
-			s.unanswered(fmt.Errorf("the answer is not one for each of %d commands: %s", len(open), excerpt(answer.body)))
+			s.unanswered(err)
 		}
 		return 0
 	}
@@ -229,7 +233,7 @@ func (s *sending) say(p *problem.Problem) {
 		s.uncertain = s.uncertain || !nothingAccepted(p)
 	case p.Status >= http.StatusInternalServerError, s.uncertain && !certain(p.Code):
 		s.uncertain = true
-		s.giveUp(p)
+		s.giveUp(errFinal)
 	default:
 		s.done = true
 		s.result.Err = &RefusedError{ID: s.command.ID, Problem: p}
@@ -246,8 +250,8 @@ func (s *sending) giveUp(why error) {
 	s.done = true
 	if s.err != nil {
 		why = fmt.Errorf("%w; %w", why, s.err)
-	} else if s.problem != nil && why != error(s.problem) {
-		why = fmt.Errorf("%w; last answer: %v", why, s.problem) //nolint:errorlint // must not match as a refusal
+	} else if s.problem != nil {
+		why = fmt.Errorf("%w; last answer: %s", why, s.problem.Error())
 	}
 	switch {
 	case s.uncertain:

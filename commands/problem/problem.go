@@ -32,6 +32,8 @@ const ContentType = "application/problem+json"
 const TypePrefix = "/problems/"
 
 // Problem is one refusal or rejection. It is an error too, so that a client can hand it on.
+//
+//nolint:errname // it is what RFC 9457 calls it, and an error besides
 type Problem struct {
 	Code     commands.Reason
 	Type     string // URI reference of the kind of problem
