@@ -197,6 +197,8 @@ func TestValidation(t *testing.T) {
 		{"no folder", func(c *Config) { c.DataDir = "" }, "data_dir (code): a folder is needed unless postgres_url is given"},
 		{"no folder with Postgres", func(c *Config) { c.DataDir, c.PostgresURL = "", "postgres://db/x" }, ""},
 		{"another database", func(c *Config) { c.PostgresURL = "mysql://u:geheim@db/x" }, "postgres_url (code): it is not of the form postgres://user:password@host:5432/database"},
+		{"keywords and values", func(c *Config) { c.PostgresURL = "host=db password=geheim" }, ""},
+		{"neither URL nor keywords", func(c *Config) { c.PostgresURL = "geheim" }, "postgres_url (code): it is not of the form postgres://user:password@host:5432/database"},
 		{"a URL that cannot be parsed", func(c *Config) { c.PostgresURL = "postgres://u:geheim%zz@db/x" }, "postgres_url (code): it is not of the form postgres://user:password@host:5432/database"},
 		{"a schema to be quoted", func(c *Config) { c.PostgresURL, c.PostgresSchema = "postgres://db/x", "My-Schema" },
 			`postgres_schema (code): "My-Schema" is not a name of small letters, digits and underscores, 63 at most`},

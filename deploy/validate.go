@@ -70,7 +70,8 @@ func (k *checker) lasts(key string, d, atLeast time.Duration) {
 func (k *checker) addresses() {
 	c := k.config
 	good := k.address("listen", c.Listen)
-	if k.address("admin_listen", c.AdminListen) && good && c.Listen == c.AdminListen && !strings.HasSuffix(c.Listen, ":0") {
+	same := c.Listen == c.AdminListen && !strings.HasSuffix(c.Listen, ":0")
+	if k.address("admin_listen", c.AdminListen) && good && same {
 		k.wrong("admin_listen", "%s is the address of listen too; each needs its own", c.AdminListen)
 	}
 }
@@ -99,13 +100,22 @@ func (k *checker) storage() {
 		}
 		return
 	}
-	if u, err := url.Parse(c.PostgresURL); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		// The error of url.Parse would show the password.
+	if !postgresURL(c.PostgresURL) {
+		// What cannot be read is not shown either: it holds a password.
 		k.wrong("postgres_url", "it is not of the form postgres://user:password@host:5432/database")
 	}
 	if !schemaName.MatchString(c.PostgresSchema) {
 		k.wrong("postgres_schema", "%q is not a name of small letters, digits and underscores, 63 at most", c.PostgresSchema)
 	}
+}
+
+// postgresURL tells whether a text can be a connection string, of either form that libpq knows.
+func postgresURL(text string) bool {
+	if !strings.Contains(text, "://") {
+		return strings.Contains(text, "=")
+	}
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
 }
 
 func (k *checker) roles() {
@@ -124,8 +134,8 @@ func (k *checker) roles() {
 	}
 	for _, role := range all {
 		if !seen[role] {
-			k.wrong("roles", "%s is missing: without a message broker between processes, one process has all of %s",
-				role, strings.Join(all, ", "))
+			k.wrong("roles", "%s is missing: without a message broker between processes, "+
+				"one process has all of %s", role, strings.Join(all, ", "))
 			return
 		}
 	}
@@ -137,8 +147,9 @@ func (k *checker) origins() {
 			continue
 		}
 		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			k.wrong("cors_origins", "%q is not an origin such as https://app.example.org (no path, no slash at the end)", origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
+			k.wrong("cors_origins",
+				"%q is not an origin such as https://app.example.org (no path, no slash at the end)", origin)
 		} else if origin != strings.ToLower(origin) {
 			k.wrong("cors_origins", "%q has capitals, which browsers never send", origin)
 		}

@@ -1,0 +1,142 @@
+package deploy
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/problem"
+)
+
+// edge is what every request passes first and last: it counts, bounds how long a body may take, answers
+// for pages of other origins, turns a panic into a problem, and says no in JSON to what no route takes.
+type edge struct {
+	routes      *http.ServeMux
+	requests    *requestMetrics
+	cors        *cors // nil: pages of other origins may not call
+	bodyTimeout time.Duration
+	log         *slog.Logger
+}
+
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w}
+	started := time.Now()
+	defer e.finish(a, r, started)
+	if e.cors != nil && e.cors.handled(a, r) {
+		return
+	}
+	if r.Body != http.NoBody && e.bodyTimeout > 0 {
+		r.Body = boundBody(w, r.Body, started.Add(e.bodyTimeout))
+	}
+	e.routes.ServeHTTP(a, r)
+}
+
+// finish counts an answer; after a panic it gives one first.
+func (e *edge) finish(a *answer, r *http.Request, started time.Time) {
+	broken := recover()
+	if err, ok := broken.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(broken)
+	}
+	if broken != nil {
+		e.log.Error("a request broke its handler", "method", r.Method, "path", r.URL.Path,
+			"err", broken, "stack", string(debug.Stack()))
+		if a.status != 0 {
+			// Half an answer is out; all that is left is to break the connection.
+			e.requests.answered(r.Pattern, http.StatusInternalServerError, time.Since(started))
+			panic(http.ErrAbortHandler)
+		}
+		problem.Write(a, problem.New(commands.Internal, ""))
+	}
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	e.requests.answered(r.Pattern, a.status, time.Since(started))
+}
+
+// answer remembers the status that was written.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader is http.ResponseWriter's. Informational answers come before the one that counts.
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= http.StatusOK {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write is http.ResponseWriter's.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach what is underneath, to flush and to take connections over.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// boundedBody is a body that must have come by a deadline. http.Server.ReadTimeout would do the same, but
+// goes on counting after the body has come, and so ends every answer that waits longer.
+type boundedBody struct {
+	io.ReadCloser
+	connection deadlines
+}
+
+// deadlines is what the server's own http.ResponseWriter can do (see http.ResponseController).
+type deadlines interface{ SetReadDeadline(time.Time) error }
+
+func boundBody(w http.ResponseWriter, body io.ReadCloser, until time.Time) io.ReadCloser {
+	connection, ok := w.(deadlines)
+	if !ok {
+		return body
+	}
+	// It fails on a connection that is gone, where reading fails too.
+	_ = connection.SetReadDeadline(until)
+	return &boundedBody{body, connection}
+}
+
+// Read is io.Reader's.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// noRoute answers what no route takes: 405 with the methods that would be taken there, else 404.
+func noRoute(routes *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+			if _, pattern := routes.Handler(probe); pattern != anyRoute && pattern != "" {
+				allowed = append(allowed, method)
+			}
+		}
+		if allowed == nil {
+			problem.Write(w, problem.Newf(commands.NotFound, "There is no address %s here.", shortPath(r.URL.Path)))
+			return
+		}
+		p := problem.Newf(commands.MethodNotAllowed, "%s is not taken at this address.", shortPath(r.Method))
+		p.Allowed = allowed
+		problem.Write(w, p)
+	}
+}
+
+// anyRoute is the pattern that takes what no other one does.
+const anyRoute = "/"
+
+func shortPath(path string) string {
+	if len(path) > 200 {
+		return path[:200] + "…"
+	}
+	return path
+}
