@@ -8,7 +8,7 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// typicalCommand is 300 bytes long, as measured rates are told for.
+// typicalCommand is some 300 bytes long, the size that rates are told for.
 var typicalCommand = []byte(`{"id":"0197c3a2-7b1e-7c44-9d1f-52d4a6b0c9e1","stream":"order/2026-000042",` +
 	`"type":"add_line","ticket":"0197c3a2-7a90-7be0-8f00-0d6b3c1a2f77","policy":"ticket",` +
 	`"session":"tab-9f3c2b7a51e84d06","actor":"Ann Example",` +
