@@ -28,11 +28,11 @@ type Waiter struct {
 }
 
 // Register begins to wait for a command. Call it before the command is sent, so that nothing is missed,
-// and Close the waiter in the end. It is nil when too many wait already: then do without.
-func (w *Waiters) Register(id commands.ID, hash commands.Hash) *Waiter {
+// and Close the waiter in the end. It reports false when too many wait already: then do without.
+func (w *Waiters) Register(id commands.ID, hash commands.Hash) (*Waiter, bool) {
 	if w.waiting.Add(1) > int64(w.config.Max) {
 		w.waiting.Add(-1)
-		return nil
+		return nil, false
 	}
 	x := w.pool.Get().(*Waiter)
 	x.id, x.hash = id, hash
@@ -41,7 +41,7 @@ func (w *Waiters) Register(id commands.ID, hash commands.Hash) *Waiter {
 	x.next = s.byID[id]
 	s.byID[id] = x
 	s.Unlock()
-	return x
+	return x, true
 }
 
 // Told is what is known by now, without waiting: the outcome, that the id belongs to another command, or
@@ -136,19 +136,19 @@ type streamWaiters struct {
 }
 
 // Watch begins to wait for landings on a stream. Call it before reading the stream, so that nothing is
-// missed, and Close the waiter in the end. It is nil when too many wait already.
-func (w *Waiters) Watch(stream commands.Stream) *StreamWaiter {
+// missed, and Close the waiter in the end. It reports false when too many wait already.
+func (w *Waiters) Watch(stream commands.Stream) (*StreamWaiter, bool) {
 	r := &w.streams
 	if r.waiting.Add(1) > int64(w.config.Max) {
 		r.waiting.Add(-1)
-		return nil
+		return nil, false
 	}
 	x := &StreamWaiter{home: w, stream: stream, wake: make(chan struct{}, 1)}
 	r.Lock()
 	x.next = r.byStream[stream]
 	r.byStream[stream] = x
 	r.Unlock()
-	return x
+	return x, true
 }
 
 // Changed waits until something may have landed on the stream since Watch or since it returned last:

@@ -84,6 +84,23 @@ func answer(ruling aggregate.Ruling, id commands.ID, hash commands.Hash) *aggreg
 	return &aggregate.Result{Answers: []aggregate.Answer{{Ruling: ruling, ID: id, Hash: hash}}}
 }
 
+// register waits where nobody minds how many do.
+func register(w *notify.Waiters, id commands.ID, hash commands.Hash) *notify.Waiter {
+	x, ok := w.Register(id, hash)
+	if !ok {
+		panic("too many wait")
+	}
+	return x
+}
+
+func watch(w *notify.Waiters, stream commands.Stream) *notify.StreamWaiter {
+	x, ok := w.Watch(stream)
+	if !ok {
+		panic("too many wait")
+	}
+	return x
+}
+
 var nothing = store.Range{First: 1, Last: 0}
 
 func start(t *testing.T, l *log) *notify.Waiters {
@@ -105,8 +122,8 @@ func TestEveryWaiterOfAnIDIsToldItsOutcome(t *testing.T) {
 	l := &log{}
 	w := start(t, l)
 	id := commands.NewID()
-	waiters := []*notify.Waiter{w.Register(id, mine), w.Register(id, notify.AnyPayload), w.Register(id, mine)}
-	other := w.Register(commands.NewID(), mine)
+	waiters := []*notify.Waiter{register(w, id, mine), register(w, id, notify.AnyPayload), register(w, id, mine)}
+	other := register(w, commands.NewID(), mine)
 	defer other.Close()
 	outcome, conflict := waiters[0].Told()
 	require.Nil(t, outcome)
@@ -136,7 +153,7 @@ func TestAConflictIsToldToItsSenderOnly(t *testing.T) {
 	l := &log{}
 	w := start(t, l)
 	id := commands.NewID()
-	first, second := w.Register(id, mine), w.Register(id, theirs)
+	first, second := register(w, id, mine), register(w, id, theirs)
 	defer first.Close()
 	defer second.Close()
 	mark := w.Mark()
@@ -160,7 +177,7 @@ func TestAnotherPayloadsOutcomeIsAConflict(t *testing.T) {
 	l := &log{}
 	w := start(t, l)
 	id := commands.NewID()
-	x := w.Register(id, theirs)
+	x := register(w, id, theirs)
 	defer x.Close()
 	w.Observe(l.commit(landed(id)))
 	outcome, conflict, err := x.Wait(t.Context())
@@ -190,7 +207,7 @@ func TestARepeatIsToldTheEarlierOutcome(t *testing.T) {
 	id := commands.NewID()
 	o := landed(id)
 	w.Observe(l.commit(o))
-	x := w.Register(id, mine)
+	x := register(w, id, mine)
 	defer x.Close()
 
 	w.Observe(nothing, answer(aggregate.Repeat, id, mine))
@@ -205,7 +222,7 @@ func TestARepeatOfAParkedCommandWaitsForItsOutcome(t *testing.T) {
 		id := commands.NewID()
 		l := &log{parked: map[commands.ID]commands.Hash{id: mine}}
 		w := start(t, l)
-		x := w.Register(id, mine)
+		x := register(w, id, mine)
 		defer x.Close()
 		w.Observe(nothing, answer(aggregate.Repeat, id, mine))
 		go func() {
@@ -222,7 +239,7 @@ func TestWhatAnotherProcessCommittedIsFoundWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{}
 		w := start(t, l)
-		x, s := w.Register(commands.NewID(), mine), w.Watch(order)
+		x, s := register(w, commands.NewID(), mine), watch(w, order)
 		defer x.Close()
 		defer s.Close()
 		w.Observe(l.commit(landed(commands.NewID())))
@@ -235,7 +252,7 @@ func TestWhatAnotherProcessCommittedIsFoundWithinASecond(t *testing.T) {
 
 		began := time.Now()
 		id := commands.NewID()
-		y := w.Register(id, mine)
+		y := register(w, id, mine)
 		defer y.Close()
 		l.commit(landed(id)) // nobody here is told
 		outcome, _, err := y.Wait(t.Context())
@@ -251,7 +268,7 @@ func TestAGapInWhatWasToldIsLookedInto(t *testing.T) {
 		l := &log{}
 		w := start(t, l)
 		id := commands.NewID()
-		x := w.Register(id, mine)
+		x := register(w, id, mine)
 		defer x.Close()
 		found := make(chan *commands.Outcome)
 		go func() {
@@ -271,7 +288,7 @@ func TestARepeatTakenByAnotherProcessIsFoundThoughTheLogStandsStill(t *testing.T
 		w := start(t, l)
 		id, taken := commands.NewID(), commands.NewID()
 		w.Observe(l.commit(landed(id), landed(taken)))
-		x, y := w.Register(id, mine), w.Register(taken, theirs)
+		x, y := register(w, id, mine), register(w, taken, theirs)
 		defer x.Close()
 		defer y.Close()
 		outcome, _, err := x.Wait(t.Context())
@@ -287,7 +304,7 @@ func TestAConflictWithAParkedCommandIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id := commands.NewID()
 		w := start(t, &log{parked: map[commands.ID]commands.Hash{id: mine}})
-		x := w.Register(id, theirs)
+		x := register(w, id, theirs)
 		defer x.Close()
 		_, conflict, err := x.Wait(t.Context())
 		require.NoError(t, err)
@@ -300,7 +317,7 @@ func TestAStoreThatCannotBeReadIsLookedAtAgain(t *testing.T) {
 		l := &log{}
 		w := start(t, l)
 		id := commands.NewID()
-		x := w.Register(id, mine)
+		x := register(w, id, mine)
 		defer x.Close()
 		l.commit(landed(id))
 		l.setBroken(errors.New("the disk is away"))
@@ -315,7 +332,7 @@ func TestAStoreThatCannotBeReadIsLookedAtAgain(t *testing.T) {
 
 		l.setBroken(errors.New("the disk is away"))
 		w.Observe(nothing, answer(aggregate.Repeat, id, mine))
-		y := w.Register(id, mine)
+		y := register(w, id, mine)
 		defer y.Close()
 		w.Observe(nothing, answer(aggregate.Repeat, id, mine))
 		_, _, err = y.Wait(t.Context())
@@ -327,7 +344,7 @@ func TestNobodyWaitingCostsNoReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{}
 		w := start(t, l)
-		x := w.Register(commands.NewID(), mine)
+		x := register(w, commands.NewID(), mine)
 		x.Close()
 		time.Sleep(time.Minute)
 		require.Zero(t, l.ends.Load())
@@ -338,8 +355,8 @@ func TestAStreamIsWokenByLandingsOnItAlone(t *testing.T) {
 	t.Parallel()
 	l := &log{}
 	w := start(t, l)
-	a, b := w.Watch(order), w.Watch(order)
-	other := w.Watch(commands.Stream{Type: "order", ID: "2"})
+	a, b := watch(w, order), watch(w, order)
+	other := watch(w, commands.Stream{Type: "order", ID: "2"})
 	defer other.Close()
 	rejected := landed(commands.NewID())
 	rejected.Reason = commands.StaleTicket
@@ -364,7 +381,7 @@ func TestAStreamIsWokenByLandingsOnItAlone(t *testing.T) {
 func TestStopEndsAllWaiting(t *testing.T) {
 	t.Parallel()
 	w := start(t, &log{})
-	x, s := w.Register(commands.NewID(), mine), w.Watch(order)
+	x, s := register(w, commands.NewID(), mine), watch(w, order)
 	defer x.Close()
 	defer s.Close()
 	ended := make(chan error, 2)
@@ -378,15 +395,16 @@ func TestStopEndsAllWaiting(t *testing.T) {
 func TestOnlySoManyMayWait(t *testing.T) {
 	t.Parallel()
 	w := notify.NewWaiters(notify.WaitersConfig{Reader: &log{}, Max: 2})
-	a, b := w.Register(commands.NewID(), mine), w.Register(commands.NewID(), mine)
-	require.Nil(t, w.Register(commands.NewID(), mine))
+	a, b := register(w, commands.NewID(), mine), register(w, commands.NewID(), mine)
+	_, ok := w.Register(commands.NewID(), mine)
+	require.False(t, ok)
 	a.Close()
-	a = w.Register(commands.NewID(), mine)
-	require.NotNil(t, a)
+	a = register(w, commands.NewID(), mine)
 	a.Close()
 	b.Close()
-	s, u := w.Watch(order), w.Watch(order)
-	require.Nil(t, w.Watch(order))
+	s, u := watch(w, order), watch(w, order)
+	_, ok = w.Watch(order)
+	require.False(t, ok)
 	s.Close()
 	u.Close()
 	commandsLeft, streamsLeft := w.Left()
@@ -399,10 +417,10 @@ func TestAReusedWaiterKnowsNothingOfItsFormerLife(t *testing.T) {
 	w := start(t, l)
 	for range 100 {
 		id := commands.NewID()
-		x := w.Register(id, mine)
+		x := register(w, id, mine)
 		w.Observe(l.commit(landed(id))) // leaves a signal that nobody takes
 		x.Close()
-		y := w.Register(commands.NewID(), mine)
+		y := register(w, commands.NewID(), mine)
 		outcome, conflict := y.Told()
 		require.Nil(t, outcome)
 		require.False(t, conflict)
@@ -421,8 +439,8 @@ func TestManyWaitersAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 200 {
 				id := commands.NewID()
-				x := w.Register(id, mine)
-				stray := w.Register(commands.NewID(), mine)
+				x := register(w, id, mine)
+				stray := register(w, commands.NewID(), mine)
 				sent := make(chan struct{})
 				go func() {
 					defer close(sent)
@@ -458,7 +476,7 @@ func BenchmarkWaited(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += len(outcomes) {
 		for i, o := range outcomes {
-			waiters[i] = w.Register(o.ID, mine)
+			waiters[i] = register(w, o.ID, mine)
 		}
 		w.Observe(nothing, result)
 		for _, x := range waiters {

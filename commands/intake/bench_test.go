@@ -52,7 +52,7 @@ func benchIntake(b *testing.B) *intake.Intake {
 		Refusal: func(error) commands.Reason {
 			return commands.Unavailable
 		},
-		Register:   func(commands.ID, commands.Hash) intake.Waiter { return landed },
+		Register:   func(commands.ID, commands.Hash) (intake.Waiter, bool) { return landed, true },
 		Mark:       func() uint64 { return 0 },
 		Conflicted: func(uint64, commands.ID, commands.Hash) bool { return false },
 		Tell: func(_ context.Context, o *commands.Outcome) (commands.CommandView, error) {

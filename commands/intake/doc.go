@@ -16,9 +16,12 @@
 //
 // # Overload
 //
-// A lane that is full, like a bus that is away, is answered 503 unavailable: it is not this client that
-// sends too much, and nothing was accepted. 429 rate_limited says that the requests under way hold all
-// the memory they may. Both, and 503 fate_unknown, carry Retry-After of one to three seconds, at random.
+// 429 rate_limited says that a bound is reached and nothing is broken: the lane of the stream is full, or
+// the requests under way hold all the memory they may. 503 unavailable says that the bus or the store
+// behind it is away. Nothing was accepted in either case. 503 fate_unknown says that no confirmation came
+// in time, and where to look for the command. All three carry Retry-After of one to three seconds, at
+// random, so that those who were turned away together do not come back together.
+//
 // A client that asks to wait when too many wait already is answered without waiting, and without
 // Preference-Applied.
 //

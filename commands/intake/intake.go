@@ -31,8 +31,8 @@ type Config struct {
 	// [commands.RateLimited] or, where the command may have been accepted, [commands.FateUnknown].
 	Refusal func(error) commands.Reason
 
-	// Register begins to wait for a command's outcome; nil when no more can wait.
-	Register func(id commands.ID, hash commands.Hash) Waiter
+	// Register begins to wait for a command's outcome; false when no more can wait.
+	Register func(id commands.ID, hash commands.Hash) (Waiter, bool)
 	// Mark and Conflicted tell, without waiting, whether a command sent after the mark was answered
 	// that its id belongs to another command, as far as that is known here.
 	Mark       func() uint64

@@ -36,7 +36,8 @@ type request struct {
 type item struct {
 	env     commands.Envelope
 	refused *problem.Problem // nil: not refused
-	waiter  Waiter           // nil: nobody waits
+	waiter  Waiter
+	waits   bool // there is a waiter
 
 	// fate is set once the bus has answered; what it says about err may be read once it is not unanswered.
 	fate atomic.Uint32

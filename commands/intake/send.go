@@ -19,8 +19,8 @@ func (in *Intake) send(req *request) {
 		it.env = commands.Seal(it.env.Command, req.began)
 		it.env.TraceParent = trace
 		if req.waiting {
-			it.waiter = in.config.Register(it.env.ID, it.env.Hash)
-			req.waiting = it.waiter != nil
+			it.waiter, it.waits = in.config.Register(it.env.ID, it.env.Hash)
+			req.waiting = it.waits
 		}
 	}
 	if len(req.sending) == 0 {
@@ -58,7 +58,7 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 		default:
 			in.find(req, it, &p)
 		}
-		if it.waiter != nil {
+		if it.waits {
 			it.waiter.Close()
 		}
 	}
@@ -68,7 +68,7 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 func (in *Intake) find(req *request, it *item, p *patience) {
 	var outcome *commands.Outcome
 	var conflict bool
-	if it.waiter == nil {
+	if !it.waits {
 		conflict = in.config.Conflicted(req.mark, it.env.ID, it.env.Hash)
 	} else if outcome, conflict = it.waiter.Told(); outcome == nil && !conflict && req.waiting && req.wait > 0 {
 		// An error says that the outcome is not known in time, which is an answer too. A store that

@@ -48,13 +48,13 @@ func (q *Query) await(w http.ResponseWriter, r *http.Request, id commands.ID) (*
 	seconds, asked := headers.Wait(r.Header["Prefer"])
 	var waiter Waiter
 	if asked {
-		if waiter = q.config.Register(id); waiter != nil {
+		if waiter, asked = q.config.Register(id); asked {
 			defer waiter.Close()
 			w.Header()["Preference-Applied"] = headers.Applied(seconds)
 		}
 	}
 	status, err := q.status(r.Context(), id)
-	if err != nil || waiter == nil || seconds == 0 || status.Outcome != nil {
+	if err != nil || !asked || seconds == 0 || status.Outcome != nil {
 		return status, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(seconds)*time.Second)

@@ -19,10 +19,10 @@ type Config struct {
 	Epoch  string // of the log that Reader reads
 	// Type finds a served type by its name.
 	Type func(name string) (aggregate.Type, bool)
-	// Register begins to wait for a command's outcome; nil when no more can wait.
-	Register func(id commands.ID) Waiter
-	// Watch begins to wait for a stream to change; nil when no more can wait.
-	Watch func(stream commands.Stream) StreamWaiter
+	// Register begins to wait for a command's outcome; false when no more can wait.
+	Register func(id commands.ID) (Waiter, bool)
+	// Watch begins to wait for a stream to change; false when no more can wait.
+	Watch func(stream commands.Stream) (StreamWaiter, bool)
 	// Limits are what GET /v1/limits tells.
 	Limits commands.LimitsView
 	// Log tells of reads that failed; nothing is told without it.

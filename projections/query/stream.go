@@ -77,8 +77,8 @@ func (q *Query) head(w http.ResponseWriter, r *http.Request, stream commands.Str
 	if !asked || !mayWait || len(has) == 0 {
 		return q.read(r.Context(), stream)
 	}
-	watch := q.config.Watch(stream)
-	if watch == nil {
+	watch, ok := q.config.Watch(stream)
+	if !ok {
 		return q.read(r.Context(), stream)
 	}
 	defer watch.Close()

@@ -135,7 +135,7 @@ func (q *Query) ancestor(ctx context.Context, o *commands.Outcome) (version uint
 		switch ticket {
 		case commands.Genesis:
 			return 0, true, nil
-		case commands.None:
+		case commands.None, o.ID: // none at all, or a circle
 			return 0, false, nil
 		}
 		facts, err := q.config.Reader.Lookup(ctx, []commands.ID{ticket})
