@@ -37,7 +37,7 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		return nil, err
 	}
 	s := &benchServer{log: &tail{limit: 4 << 10}, exited: make(chan struct{})}
-	addresses, err := freeAddresses(2)
+	addresses, err := freeAddresses(ctx, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		return nil, usagef("--serve: %q is neither sqlite nor postgres", store)
 	}
 	s.url = "http://" + addresses[0]
-	s.child = exec.Command(binary, args...)
+	s.child = exec.Command(binary, args...) //nolint:gosec,noctx // this binary; it outlives the context, so that stop can ask it politely
 	s.child.Env, s.child.Stdout, s.child.Stderr = environ, s.log, s.log
 	detach(s.child)
 	if err := s.child.Start(); err != nil {
@@ -79,10 +79,10 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 	return s, nil
 }
 
-func freeAddresses(n int) ([]string, error) {
+func freeAddresses(ctx context.Context, n int) ([]string, error) {
 	addresses := make([]string, n)
 	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}

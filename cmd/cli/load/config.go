@@ -84,8 +84,13 @@ func def[T comparable](field *T, value T) {
 }
 
 // Validate tells everything that is wrong, after defaults.
-func (c Config) Validate() error {
-	c.setDefaults()
+func (c *Config) Validate() error {
+	filled := *c
+	filled.setDefaults()
+	return filled.check()
+}
+
+func (c *Config) check() error {
 	var wrong []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {

@@ -89,7 +89,7 @@ func (w *epollWire) watch(op, conn, fd int, what uint32) error {
 
 func (w *epollWire) drop(conn int) {
 	if c := &w.conns[conn]; c.fd != 0 {
-		syscall.Close(c.fd) // which ends the watching too
+		_ = syscall.Close(c.fd) // which ends the watching too
 		*c = epollConn{}
 	}
 }
@@ -184,6 +184,6 @@ func (w *epollWire) close() {
 	for conn := range w.conns {
 		w.drop(conn)
 	}
-	syscall.Close(w.poll)
+	_ = syscall.Close(w.poll)
 	runtime.UnlockOSThread()
 }

@@ -286,12 +286,14 @@ func (f *fake) lookup(w http.ResponseWriter, ids []string) {
 
 // StartHonest and StartLying let a test outside of this package run whole command lines.
 func StartHonest(t *testing.T) string {
+	t.Helper()
 	_, url := startFake(t, lies{})
 	return url
 }
 
 // StartLying starts a server that loses one outcome.
 func StartLying(t *testing.T) string {
+	t.Helper()
 	_, url := startFake(t, lies{lose: 300})
 	return url
 }

@@ -95,16 +95,18 @@ type plan struct {
 	early  int // commands sent before their predecessor
 	stales int // commands sent with a superseded ticket
 
-	pairChance float64
+	staleChance, pairChance float64 // of a turn
 }
 
 func newPlan(cfg *Config) *plan {
 	p := &plan{
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), chains: make([]chain, cfg.Streams),
-		// A turn that sends ahead makes two commands, one of which is early; a turn that is waited for
-		// cannot send ahead.
-		pairChance: cfg.OutOfOrder / (1 - cfg.OutOfOrder) / max(1-cfg.WaitShare, 0.01),
 	}
+	// A turn makes one command, or two of which one is early: 1/(1-OutOfOrder) of them on average. It makes
+	// two only when it is neither stale nor waited for.
+	perTurn := 1 / (1 - cfg.OutOfOrder)
+	p.staleChance = min(cfg.Stale*perTurn, 1)
+	p.pairChance = cfg.OutOfOrder * perTurn / max((1-p.staleChance)*(1-cfg.WaitShare), 0.01)
 	for i := range p.chains {
 		p.chains[i].last = commands.Genesis
 	}
@@ -122,7 +124,7 @@ func (p *plan) next(stream int, now time.Time, waited bool) item {
 		c.holds = false
 		p.held--
 		return c.held
-	case c.superseded != commands.None && p.chance(p.cfg.Stale):
+	case c.superseded != commands.None && p.chance(p.staleChance):
 		p.stales++
 		c.n++
 		it := item{id: p.newID(now, stream, stale), ticket: c.superseded, n: c.n}

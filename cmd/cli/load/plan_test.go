@@ -86,7 +86,7 @@ func requireChains(t *rapid.T, p *plan, sent []item) {
 	}
 	require.Len(t, tickets, p.log.n)
 	last := make([]commands.ID, len(p.chains))
-	for at := 0; at < p.log.n; at++ {
+	for at := range p.log.n {
 		id := p.log.slice(at, 1)[0]
 		if kindOf(id) == stale {
 			continue

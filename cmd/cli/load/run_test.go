@@ -68,14 +68,14 @@ func TestSharesAreKept(t *testing.T) {
 	t.Parallel()
 	server, url := startFake(t, lies{})
 	cfg := small(url)
-	cfg.Count, cfg.OutOfOrder, cfg.Duplicate, cfg.Stale, cfg.WaitShare = 4000, 0.3, 0.1, 0.05, 0.2
+	cfg.Count, cfg.OutOfOrder, cfg.Duplicate, cfg.Stale, cfg.WaitShare = 6000, 0.3, 0.1, 0.05, 0.2
 	r, err := Run(t.Context(), cfg)
 	require.NoError(t, err)
 	require.Empty(t, r.Failures)
 	share := func(n int) float64 { return float64(n) / float64(r.Commands) }
 	require.InDelta(t, 0.3, share(r.Early), 0.04)
 	require.InDelta(t, 0.1, share(r.Doubles), 0.02)
-	require.InDelta(t, 0.05, share(r.Stale), 0.02)
+	require.InDelta(t, 0.05, share(r.Stale), 0.015)
 	require.InDelta(t, 0.2, share(server.waits), 0.03)
 	// What is held back at the end goes out over any connection and may overtake its successor.
 	require.InDelta(t, r.Early, server.parked, float64(cfg.Connections))
@@ -211,9 +211,9 @@ func TestAServerThatIsNotThereIsAnError(t *testing.T) {
 
 func TestEverythingWrongIsToldAtOnce(t *testing.T) {
 	t.Parallel()
-	err := Config{
+	err := (&Config{
 		URL: "ftp://x", Rate: -1, Array: 257, Payload: 1, OutOfOrder: 0.6, Duplicate: 2, Stale: 1, WaitShare: 2, Streams: -1,
-	}.Validate()
+	}).Validate()
 	for _, word := range []string{"url", "rate", "array", "payload", "out-of-order", "duplicate", "stale", "wait-share", "streams"} {
 		require.ErrorContains(t, err, word)
 	}
