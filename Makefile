@@ -42,8 +42,9 @@ fuzz: ## Each fuzz test for FUZZTIME (30s)
 	  done; \
 	done
 
-bench: build ## The table of speeds in README.md, measured here (about 3 minutes, half of it with Postgres)
-	@services="$$(deploy/services.sh)"; eval "$$services"; bin/doorman bench --table $(ARGS)
+bench: build ## The table of speeds in README.md, measured here (about 3 minutes)
+	@services="$$(deploy/services.sh)"; eval "$$services"; \
+	DOORMAN_POSTGRES_URL="$${DOORMAN_POSTGRES_URL:-$$DOORMAN_TEST_POSTGRES_URL}" bin/doorman bench --table $(ARGS)
 
 lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
 	go run $(GOLANGCI_LINT) run $(PACKAGES)
