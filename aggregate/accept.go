@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ticketed/doorman/aggregate/internal/jsontext"
@@ -88,13 +89,13 @@ func (a *acceptor) learn(keyword string, value any) (understood bool) {
 
 func (a *acceptor) learnType(value any) bool {
 	kinds := map[string]string{
-		"object": "{", "array": "[", "string": `"`, "number": digits, "integer": digits, "boolean": "tf", "null": "n",
+		"object": "{", "array": "[", "string": `"`, "number": digits, integer: digits, "boolean": "tf", null: "n",
 	}
 	name, _ := value.(string)
 	if a.kinds != "" && a.kinds != kinds[name] {
 		return false
 	}
-	a.kinds, a.integer = kinds[name], name == "integer"
+	a.kinds, a.integer = kinds[name], name == integer
 	return a.kinds != ""
 }
 
@@ -136,7 +137,7 @@ func texts(value any) ([]string, bool) {
 // accepts tells whether data certainly satisfies the schema. It takes data for JSON.
 func (a *acceptor) accepts(data []byte) bool {
 	kind := jsontext.Kind(data)
-	if a.kinds != "" && bytes.IndexByte([]byte(a.kinds), kind) < 0 {
+	if a.kinds != "" && strings.IndexByte(a.kinds, kind) < 0 {
 		return false
 	}
 	switch kind {

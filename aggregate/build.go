@@ -12,16 +12,17 @@ import (
 // builder turns a description into a type, collecting what is wrong with it.
 type builder[S, E any] struct {
 	Definition[S, E]
+
 	typed *Typed[S, E]
 }
 
 func (b *builder[S, E]) build() {
 	if !commands.ValidType(b.name) {
-		b.wrong("%q is not a name for a type: [a-z][a-z0-9_-]*, %d characters at most", b.name, commands.MaxNamePart)
+		b.wrongf("%q is not a name for a type: [a-z][a-z0-9_-]*, %d characters at most", b.name, commands.MaxNamePart)
 	}
 	b.settle()
 	if len(b.commands) == 0 {
-		b.wrong("it has no command")
+		b.wrongf("it has no command")
 	}
 	for _, c := range b.commands {
 		b.addCommand(c)
@@ -47,10 +48,10 @@ func (b *builder[S, E]) settle() {
 		s.SessionWindow = DefaultSessionWindow
 	}
 	if s.ParkFor < 0 || s.ParkFor > MaxParkFor {
-		b.wrong("ParkFor is %v; it may be up to %v", s.ParkFor, MaxParkFor)
+		b.wrongf("ParkFor is %v; it may be up to %v", s.ParkFor, MaxParkFor)
 	}
 	if s.SessionWindow < 0 {
-		b.wrong("SessionWindow is %v; it cannot be negative", s.SessionWindow)
+		b.wrongf("SessionWindow is %v; it cannot be negative", s.SessionWindow)
 	}
 	b.checkPolicies("Settings", s.Policies)
 	b.typed.policies = setOf(s.Policies)
@@ -61,7 +62,7 @@ func (b *builder[S, E]) settle() {
 func (b *builder[S, E]) checkPolicies(where string, policies []commands.Policy) {
 	for _, p := range policies {
 		if !slices.Contains(commands.Policies(), p) {
-			b.wrong("%s: there is no policy %d", where, p)
+			b.wrongf("%s: there is no policy %d", where, p)
 		}
 	}
 }
@@ -69,10 +70,10 @@ func (b *builder[S, E]) checkPolicies(where string, policies []commands.Policy) 
 func (b *builder[S, E]) addCommand(c *command[S, E]) {
 	name := c.info.Name
 	if !commands.ValidType(name) {
-		b.wrong("%q is not a name for a command: [a-z][a-z0-9_-]*, %d characters at most", name, commands.MaxNamePart)
+		b.wrongf("%q is not a name for a command: [a-z][a-z0-9_-]*, %d characters at most", name, commands.MaxNamePart)
 	}
 	if _, taken := b.typed.commands[name]; taken {
-		b.wrong("command %q is handled twice", name)
+		b.wrongf("command %q is handled twice", name)
 		return
 	}
 	b.typed.commands[name] = c
@@ -85,32 +86,32 @@ func (b *builder[S, E]) addCommand(c *command[S, E]) {
 		return
 	}
 	if !json.Valid(info.Example) {
-		b.wrong("command %q: its example is not JSON", name)
+		b.wrongf("command %q: its example is not JSON", name)
 	} else if err := c.check(info.Example); err != nil {
-		b.wrong("command %q: its own example would be turned away: %w", name, err)
+		b.wrongf("command %q: its own example would be turned away: %w", name, err)
 	}
 }
 
 func (b *builder[S, E]) addEvent(e *event[S]) {
 	if !commands.ValidType(e.name) {
-		b.wrong("%q is not a name for an event: [a-z][a-z0-9_-]*, %d characters at most", e.name, commands.MaxNamePart)
+		b.wrongf("%q is not a name for an event: [a-z][a-z0-9_-]*, %d characters at most", e.name, commands.MaxNamePart)
 	}
 	if _, taken := b.typed.events[e.name]; taken {
-		b.wrong("event %q is given twice", e.name)
+		b.wrongf("event %q is given twice", e.name)
 		return
 	}
 	b.typed.events[e.name] = e
 	shared := reflect.TypeFor[E]()
 	switch {
 	case shared.Kind() != reflect.Interface:
-		b.wrong("event %q: the type that events share must be an interface, not %v", e.name, shared)
+		b.wrongf("event %q: the type that events share must be an interface, not %v", e.name, shared)
 	case e.goType.Kind() == reflect.Interface:
-		b.wrong("event %q: %v is an interface; each kind of event is a type of its own", e.name, e.goType)
+		b.wrongf("event %q: %v is an interface; each kind of event is a type of its own", e.name, e.goType)
 	case !e.goType.Implements(shared):
-		b.wrong("event %q: %v is no %v", e.name, e.goType, shared)
+		b.wrongf("event %q: %v is no %v", e.name, e.goType, shared)
 	}
 	if other, taken := b.typed.byGoType[e.goType]; taken {
-		b.wrong("events %q and %q are both of type %v", other.name, e.name, e.goType)
+		b.wrongf("events %q and %q are both of type %v", other.name, e.name, e.goType)
 		return
 	}
 	b.typed.byGoType[e.goType] = e
@@ -123,14 +124,14 @@ func (b *builder[S, E]) addUpcasts() {
 		e, known := b.typed.events[u.event]
 		switch {
 		case !known:
-			b.wrong("event %q is upcast, but On was not called for it", u.event)
+			b.wrongf("event %q is upcast, but On was not called for it", u.event)
 		case u.from < 1:
-			b.wrong("event %q: there is no version %d; they count from 1", u.event, u.from)
+			b.wrongf("event %q: there is no version %d; they count from 1", u.event, u.from)
 		case u.from < e.newest():
-			b.wrong("event %q: version %d is upcast twice", u.event, u.from)
+			b.wrongf("event %q: version %d is upcast twice", u.event, u.from)
 		default:
 			for missing := e.newest(); missing < u.from; missing++ {
-				b.wrong("event %q: version %d has no upcast", u.event, missing)
+				b.wrongf("event %q: version %d has no upcast", u.event, missing)
 				e.older = append(e.older, nil)
 			}
 			e.older = append(e.older, u)
@@ -152,7 +153,7 @@ func (b *builder[S, E]) checkChain(e *event[S]) {
 			continue // reported as missing
 		}
 		if step.out != next.in {
-			b.wrong("event %q: upcasting version %d gives %v, but version %d is %v",
+			b.wrongf("event %q: upcasting version %d gives %v, but version %d is %v",
 				e.name, step.from, step.out, step.from+1, next.in)
 		}
 	}
@@ -162,11 +163,11 @@ func (b *builder[S, E]) checkChain(e *event[S]) {
 func (b *builder[S, E]) tryInitial() {
 	text, err := encodeJSON(b.initial)
 	if err != nil {
-		b.wrong("its initial state cannot be encoded: %w", err)
+		b.wrongf("its initial state cannot be encoded: %w", err)
 		return
 	}
 	if _, err := b.typed.DecodeState(text); err != nil {
-		b.wrong("its initial state cannot be read back: %w", err)
+		b.wrongf("its initial state cannot be read back: %w", err)
 	}
 }
 

@@ -65,10 +65,10 @@ func Handle[S, E, C any](
 	t.commands = append(t.commands, c)
 	data, err := newPayload[C](c.info.Schema)
 	if err != nil {
-		t.wrong("command %q: its schema cannot be used: %w", name, err)
+		t.wrongf("command %q: its schema cannot be used: %w", name, err)
 	}
 	if decide == nil {
-		t.wrong("command %q has no function", name)
+		t.wrongf("command %q has no function", name)
 	}
 	c.check = func(text []byte) error {
 		_, err := data.read(text)
@@ -134,7 +134,7 @@ func On[S, E, V any](t *Definition[S, E], name string, evolve func(state S, even
 	e := &event[S]{name: name, goType: reflect.TypeFor[V](), decode: decoder[V]()}
 	t.events = append(t.events, e)
 	if evolve == nil {
-		t.wrong("event %q has no function", name)
+		t.wrongf("event %q has no function", name)
 	}
 	e.apply = func(state S, data []byte) (S, error) {
 		var v V
@@ -143,7 +143,7 @@ func On[S, E, V any](t *Definition[S, E], name string, evolve func(state S, even
 		}
 		return evolve(state, v), nil
 	}
-	e.take = func(state S, v any) S { return evolve(state, v.(V)) }
+	e.take = func(state S, v any) S { return evolve(state, known[V](v)) }
 }
 
 // upcast makes one old version of an event's shape into the next.
@@ -164,9 +164,9 @@ func Upcast[S, E, Old, New any](t *Definition[S, E], name string, from int, up f
 	}
 	t.upcasts = append(t.upcasts, u)
 	if up == nil {
-		t.wrong("event %q has no function to upcast version %d", name, from)
+		t.wrongf("event %q has no function to upcast version %d", name, from)
 	}
-	u.up = func(old any) any { return up(old.(Old)) }
+	u.up = func(old any) any { return up(known[Old](old)) }
 }
 
 func decoder[V any]() func(data []byte) (any, error) {
@@ -177,7 +177,7 @@ func decoder[V any]() func(data []byte) (any, error) {
 	}
 }
 
-func (t *Definition[S, E]) wrong(format string, args ...any) {
+func (t *Definition[S, E]) wrongf(format string, args ...any) {
 	t.problems = append(t.problems, fmt.Errorf(format, args...))
 }
 

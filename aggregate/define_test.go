@@ -3,6 +3,7 @@ package aggregate_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,21 +88,12 @@ func TestPoliciesAreAllowedByTypeAndByCommand(t *testing.T) {
 		"unknown": {commands.PolicyTicket, commands.PolicySession},
 	} {
 		for _, p := range commands.Policies() {
-			require.Equal(t, contains(allowed, p), typ.Allows(p, command), "%s with %s", command, p)
+			require.Equal(t, slices.Contains(allowed, p), typ.Allows(p, command), "%s with %s", command, p)
 		}
 	}
 	bare := defineTally(aggregate.Settings{}).MustBuild()
 	require.True(t, bare.Allows(commands.PolicyTicket, "add"))
 	require.False(t, bare.Allows(commands.PolicyStrict, "add"))
-}
-
-func contains(list []commands.Policy, p commands.Policy) bool {
-	for _, other := range list {
-		if other == p {
-			return true
-		}
-	}
-	return false
 }
 
 func TestEventsAreStoredCompactAndUnescaped(t *testing.T) {
@@ -115,7 +107,7 @@ func TestEventsAreStoredCompactAndUnescaped(t *testing.T) {
 	require.NoError(t, err)
 	text, err := typ.EncodeState(state)
 	require.NoError(t, err)
-	require.Equal(t, `{"sum":0,"notes":{"<a&b>":"é"}}`, string(text))
+	require.Equal(t, []byte(`{"sum":0,"notes":{"<a&b>":"é"}}`), text)
 	again, err := typ.DecodeState(text)
 	require.NoError(t, err)
 	require.Equal(t, state, again)
@@ -293,11 +285,11 @@ func TestRawDataIsCompactedAndOwned(t *testing.T) {
 	_, err := typ.Decide(tally{}, "take", sent)
 	require.NoError(t, err)
 	copy(sent, "xxxxxxxxxxxxxxxxxxxxx")
-	require.Equal(t, `{"a":1e400,"b":"< >"}`, string(got))
+	require.Equal(t, json.RawMessage(`{"a":1e400,"b":"< >"}`), got)
 
 	_, err = typ.Decide(tally{}, "take", nil)
 	require.NoError(t, err)
-	require.Equal(t, `null`, string(got))
+	require.Equal(t, json.RawMessage(`null`), got)
 	_, err = typ.Decide(tally{}, "take", []byte(`{} {}`))
 	require.ErrorContains(t, err, "is not JSON")
 }

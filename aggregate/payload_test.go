@@ -2,7 +2,6 @@ package aggregate_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,7 +33,7 @@ type (
 		Quoted   int             `json:"quoted,string"`
 		Untagged int
 		Hidden   string `json:"-"`
-		private  int
+		private  int    //nolint:unused // no member may fill it
 		embedded
 		*pointed
 		Named embedded `json:"named"`
@@ -113,7 +112,7 @@ func TestWhatDoesNotFitIsPointedAt(t *testing.T) {
 	for _, row := range []struct{ data, path, detail string }{
 		{`null`, "", "must be an object, not null"},
 		{`[]`, "", "must be an object, not an array"},
-		{`{"colour":1}`, "/colour", "is not a field of this command"},
+		{`{"paint":1}`, "/paint", "is not a field of this command"},
 		{`{"Text":"x"}`, "/Text", "is not a field of this command"},
 		{`{"untagged":1}`, "/untagged", "is not a field of this command"},
 		{`{"Hidden":"x"}`, "/Hidden", "is not a field of this command"},
@@ -155,6 +154,7 @@ func TestWhatDoesNotFitIsPointedAt(t *testing.T) {
 		{`{`, "", "cannot be read: unexpected end"},
 	} {
 		t.Run(row.data[:min(len(row.data), 50)], func(t *testing.T) {
+			t.Parallel()
 			err := decide(row.data)
 			var invalid *aggregate.InvalidError
 			require.ErrorAs(t, err, &invalid)
@@ -239,6 +239,6 @@ func TestErrorsReadWell(t *testing.T) {
 	t.Parallel()
 	require.EqualError(t, &aggregate.InvalidError{Path: "/qty", Detail: "is missing"}, "at /qty: is missing")
 	var refusal *aggregate.Refusal
-	require.True(t, errors.As(fmt.Errorf("deciding: %w", aggregate.Refuse("full", "%d at most", 3)), &refusal))
+	require.ErrorAs(t, fmt.Errorf("deciding: %w", aggregate.Refuse("full", "%d at most", 3)), &refusal)
 	require.Equal(t, aggregate.Refusal{Code: "full", Message: "3 at most"}, *refusal)
 }

@@ -91,7 +91,7 @@ func leaves(v *jsonschema.ValidationError, found []*jsonschema.ValidationError) 
 // violation words one violation; what is missing or too much is pointed at itself.
 func violation(v *jsonschema.ValidationError) *InvalidError {
 	path := v.InstanceLocation
-	detail := ""
+	var detail string
 	switch k := v.ErrorKind.(type) {
 	case *kind.Required:
 		path, detail = below(path, slices.Min(k.Missing)), "is missing"
@@ -160,12 +160,14 @@ func sentence(violated jsonschema.ErrorKind) string {
 func below(path []string, name string) []string { return append(slices.Clip(path), name) }
 
 func pointerOf(path []string) string {
-	text := ""
+	var text strings.Builder
 	for _, name := range path {
-		text += "/" + escapePointer(name)
+		text.WriteString("/" + escapePointer(name))
 	}
-	return text
+	return text.String()
 }
+
+const integer, null = "integer", "null"
 
 func typesInWords(types []string) string {
 	words := make([]string, len(types))
@@ -173,9 +175,9 @@ func typesInWords(types []string) string {
 		switch name {
 		case "object", "array":
 			words[i] = "an " + name
-		case "integer":
+		case integer:
 			words[i] = "a whole number"
-		case "null":
+		case null:
 			words[i] = name
 		default:
 			words[i] = "a " + name

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"reflect"
@@ -31,6 +32,9 @@ var (
 
 const digits = "-0123456789"
 
+// What may be asked for, in words.
+const aString, anObject, anArray = "a string", "an object", "an array"
+
 // shapeOf makes the shape of a type; known holds those under way, for types that hold themselves.
 func shapeOf(t reflect.Type, known map[reflect.Type]*shape) *shape {
 	if s, ok := known[t]; ok {
@@ -45,7 +49,7 @@ func shapeOf(t reflect.Type, known map[reflect.Type]*shape) *shape {
 	case reflect.PointerTo(t).Implements(jsonType):
 		s.own = t
 	case reflect.PointerTo(t).Implements(textType):
-		s.want, s.kinds, s.own = "a string", `"`, t
+		s.want, s.kinds, s.own = aString, `"`, t
 	default:
 		s.fill(t, known)
 	}
@@ -53,33 +57,34 @@ func shapeOf(t reflect.Type, known map[reflect.Type]*shape) *shape {
 }
 
 func (s *shape) fill(t reflect.Type, known map[reflect.Type]*shape) {
-	switch kind := t.Kind(); kind {
+	switch kind := t.Kind(); kind { //nolint:exhaustive // any other kind takes anything
 	case reflect.Pointer:
 		*s = *shapeOf(t.Elem(), known)
 		if s.want != "" {
 			s.kinds += "n"
 		}
 	case reflect.Struct:
-		s.want, s.kinds, s.fields = "an object", "{", map[string]*shape{}
+		s.want, s.kinds, s.fields = anObject, "{", map[string]*shape{}
 		s.addFields(t, known)
 	case reflect.Map:
-		s.want, s.kinds, s.elem = "an object", "{n", shapeOf(t.Elem(), known)
+		s.want, s.kinds, s.elem = anObject, "{n", shapeOf(t.Elem(), known)
 	case reflect.Slice, reflect.Array:
-		s.want, s.kinds = "an array", "["
+		s.want, s.kinds = anArray, "["
 		if kind == reflect.Slice {
 			s.kinds = "[n"
 			if t.Elem().Kind() == reflect.Uint8 {
-				s.want, s.kinds, s.own = "a string", `"n`, t
+				s.want, s.kinds, s.own = aString, `"n`, t
 				return
 			}
 		}
 		s.elem = shapeOf(t.Elem(), known)
 	case reflect.String:
-		s.want, s.kinds = "a string", `"`
+		s.want, s.kinds = aString, `"`
 	case reflect.Bool:
 		s.want, s.kinds = "true or false", "tf"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		s.want, s.kinds, s.fits = "a whole number of "+strconv.Itoa(t.Bits())+" bits", digits, func(literal string) bool {
+		s.want, s.kinds = "a whole number of "+strconv.Itoa(t.Bits())+" bits", digits
+		s.fits = func(literal string) bool {
 			_, err := strconv.ParseInt(literal, 10, t.Bits())
 			return err == nil
 		}
@@ -90,7 +95,8 @@ func (s *shape) fill(t reflect.Type, known map[reflect.Type]*shape) {
 			return err == nil
 		}
 	case reflect.Float32, reflect.Float64:
-		s.want, s.kinds, s.fits = "a number of "+strconv.Itoa(t.Bits())+" bits", digits, func(literal string) bool {
+		s.want, s.kinds = "a number of "+strconv.Itoa(t.Bits())+" bits", digits
+		s.fits = func(literal string) bool {
 			_, err := strconv.ParseFloat(literal, t.Bits())
 			return err == nil
 		}
@@ -213,7 +219,7 @@ var anything = shape{}
 const maxExponent = 999
 
 func sensible(literal []byte) bool {
-	cut := strings.LastIndexAny(string(literal), "eE")
+	cut := bytes.LastIndexAny(literal, "eE")
 	if cut < 0 {
 		return true
 	}
@@ -250,15 +256,15 @@ func escapePointer(name string) string { return pointerEscapes.Replace(name) }
 func kindName(kind byte) string {
 	switch kind {
 	case '{':
-		return "an object"
+		return anObject
 	case '[':
-		return "an array"
+		return anArray
 	case '"':
-		return "a string"
+		return aString
 	case 't', 'f':
 		return "a boolean"
 	case 'n':
-		return "null"
+		return null
 	case 0:
 		return "nothing"
 	}

@@ -33,7 +33,7 @@ func (t *Typed[S, E]) Commands() []CommandInfo { return t.infos }
 
 // Allows tells whether a command may be sent with a policy.
 func (t *Typed[S, E]) Allows(policy commands.Policy, command string) bool {
-	if c, known := t.commands[command]; known {
+	if c, ok := t.commands[command]; ok {
 		return c.allows.has(policy)
 	}
 	return t.policies.has(policy)
@@ -44,11 +44,11 @@ func (t *Typed[S, E]) Initial() any { return t.initial }
 
 // Decide judges a command by the rules given to [Handle].
 func (t *Typed[S, E]) Decide(state any, command string, data []byte) ([]commands.Event, error) {
-	c, known := t.commands[command]
-	if !known {
+	c, ok := t.commands[command]
+	if !ok {
 		return nil, ErrUnknownCommand
 	}
-	decided, err := c.decide(state.(S), data)
+	decided, err := c.decide(known[S](state), data)
 	if err != nil || len(decided) == 0 {
 		return nil, err
 	}
@@ -63,53 +63,53 @@ func (t *Typed[S, E]) Decide(state any, command string, data []byte) ([]commands
 
 // EncodeEvent gives an event as it is stored: its newest shape, compact, without HTML escapes.
 func (t *Typed[S, E]) EncodeEvent(e E) (commands.Event, error) {
-	known, ok := t.byGoType[reflect.TypeOf(e)]
+	kind, ok := t.byGoType[reflect.TypeOf(e)]
 	if !ok {
-		return commands.Event{}, fmt.Errorf("an event of type %T was decided on, but On was not called for that type", e)
+		return commands.Event{}, fmt.Errorf("event of type %T: On was not called for that type", e)
 	}
 	data, err := encodeJSON(e)
 	if err != nil {
-		return commands.Event{}, fmt.Errorf("encode event %q: %w", known.name, err)
+		return commands.Event{}, fmt.Errorf("encode event %q: %w", kind.name, err)
 	}
-	return commands.Event{Type: known.name, Schema: known.newest(), Data: data}, nil
+	return commands.Event{Type: kind.name, Schema: kind.newest(), Data: data}, nil
 }
 
 // DecodeEvent reads a stored event, upcasting it first where its shape is old.
 func (t *Typed[S, E]) DecodeEvent(stored commands.Event) (E, error) {
 	var none E
-	known, err := t.event(stored)
+	kind, err := t.event(stored)
 	if err != nil {
 		return none, err
 	}
-	decoded, err := known.read(stored)
+	decoded, err := kind.read(stored)
 	if err != nil {
 		return none, err
 	}
-	return decoded.(E), nil
+	return known[E](decoded), nil
 }
 
 // Evolve applies one stored event, upcasting it first where its shape is old.
 func (t *Typed[S, E]) Evolve(state any, stored commands.Event) (any, error) {
-	known, err := t.event(stored)
+	kind, err := t.event(stored)
 	if err != nil {
 		return nil, err
 	}
-	if stored.Schema == known.newest() {
-		next, err := known.apply(state.(S), stored.Data)
+	if stored.Schema == kind.newest() {
+		next, err := kind.apply(known[S](state), stored.Data)
 		if err != nil {
-			return nil, known.broken(stored, err)
+			return nil, kind.broken(stored, err)
 		}
 		return next, nil
 	}
-	decoded, err := known.read(stored)
+	decoded, err := kind.read(stored)
 	if err != nil {
 		return nil, err
 	}
-	return known.take(state.(S), decoded), nil
+	return kind.take(known[S](state), decoded), nil
 }
 
 // EncodeState gives the state as compact JSON without HTML escapes.
-func (t *Typed[S, E]) EncodeState(state any) ([]byte, error) { return encodeJSON(state.(S)) }
+func (t *Typed[S, E]) EncodeState(state any) ([]byte, error) { return encodeJSON(known[S](state)) }
 
 // DecodeState reads what EncodeState wrote, into an S.
 func (t *Typed[S, E]) DecodeState(data []byte) (any, error) {
@@ -121,16 +121,19 @@ func (t *Typed[S, E]) DecodeState(data []byte) (any, error) {
 }
 
 func (t *Typed[S, E]) event(stored commands.Event) (*event[S], error) {
-	known, ok := t.events[stored.Type]
+	kind, ok := t.events[stored.Type]
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("type %q has no event %q", t.name, stored.Type)
-	case stored.Schema < 1 || stored.Schema > known.newest():
+	case stored.Schema < 1 || stored.Schema > kind.newest():
 		return nil, fmt.Errorf("event %q has version %d; this program knows 1 to %d",
-			stored.Type, stored.Schema, known.newest())
+			stored.Type, stored.Schema, kind.newest())
 	}
-	return known, nil
+	return kind, nil
 }
+
+// known is a value whose type the engine cannot name. Any other than the type's own is a bug of the engine.
+func known[V any](v any) V { return v.(V) } //nolint:forcetypeassert // the panic says which types were mixed up
 
 // newest is the version in which events of the kind are written.
 func (e *event[S]) newest() int { return len(e.older) + 1 }

@@ -61,7 +61,9 @@ func (s *Story[S, E]) GivenStored(events ...commands.Event) *Story[S, E] {
 }
 
 // State is the state now.
-func (s *Story[S, E]) State() S { return s.state.(S) }
+func (s *Story[S, E]) State() S {
+	return s.state.(S) //nolint:forcetypeassert // the type made it
+}
 
 // ThenState checks the state, by its JSON.
 func (s *Story[S, E]) ThenState(want S) *Story[S, E] {

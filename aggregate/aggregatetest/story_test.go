@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,7 @@ func decideWell(l list, c say) ([]listEvent, error) {
 	case slices.Contains(l.Words, c.Word):
 		return nil, aggregate.Refuse("said_before", "%s was said before", c.Word)
 	}
-	return []listEvent{put{Word: c.Word}}, nil
+	return []listEvent{put(c)}, nil
 }
 
 func applyWell(l list, e put) list {
@@ -59,8 +60,11 @@ func words(d decide, a apply) *aggregate.Typed[list, listEvent] {
 	return t.MustBuild()
 }
 
+// T is short for what the stories of these tests are told to.
+type T = aggregatetest.T
+
 // failure is what a story that fails says, instead of failing the test.
-func failure(tell func(t aggregatetest.T)) (message string) {
+func failure(tell func(t T)) (message string) {
 	defer func() {
 		if said, failed := recover().(fatal); failed {
 			message = string(said)
@@ -97,45 +101,64 @@ func TestAStoryOfWhatIsTruePasses(t *testing.T) {
 func TestAStoryOfWhatIsNotTrueFails(t *testing.T) {
 	t.Parallel()
 	typ := words(decideWell, applyWell)
-	for want, tell := range map[string]func(aggregatetest.T){
-		"say was expected to land with\n  put {\"word\":\"a\"}\nit landed with\n  put {\"word\":\"b\"}": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", say{Word: "b"}).Then(put{Word: "a"})
+	for _, row := range []struct {
+		want string
+		tell func(T)
+	}{
+		{
+			"say was expected to land with\n  put {\"word\":\"a\"}\nit landed with\n  put {\"word\":\"b\"}",
+			func(t T) { aggregatetest.For(t, typ).When("say", say{Word: "b"}).Then(put{Word: "a"}) },
 		},
-		"say was expected to land with no events\nit landed with\n  put {\"word\":\"b\"}": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", say{Word: "b"}).ThenNothing()
+		{
+			"say was expected to land with no events\nit landed with\n  put {\"word\":\"b\"}",
+			func(t T) { aggregatetest.For(t, typ).When("say", say{Word: "b"}).ThenNothing() },
 		},
-		"say was expected to land with no events\nit was turned away: said_before: a was said before": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenNothing()
+		{
+			"say was expected to land with no events\nit was turned away: said_before: a was said before",
+			func(t T) { aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenNothing() },
 		},
-		"say was expected to be refused with code full\nit was turned away: said_before: a was said before": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenRefused("full")
+		{
+			"say was expected to be refused with code full\nit was turned away: said_before: a was said before",
+			func(t T) {
+				aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenRefused("full")
+			},
 		},
-		"say was expected to be refused with code full\nit landed with no events": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", nil).ThenRefused("full")
+		{
+			"say was expected to be refused with code full\nit landed with no events",
+			func(t T) { aggregatetest.For(t, typ).When("say", nil).ThenRefused("full") },
 		},
-		"say was expected to be invalid at \"/word\"\nit was invalid at \"/w\": is not a field of this command": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", map[string]int{"w": 1}).ThenInvalid("/word")
+		{
+			"say was expected to be invalid at \"/word\"\nit was invalid at \"/w\": is not a field of this command",
+			func(t T) { aggregatetest.For(t, typ).When("say", map[string]int{"w": 1}).ThenInvalid("/word") },
 		},
-		"say was expected to be unknown\nit landed with no events": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", nil).ThenUnknown()
+		{
+			"say was expected to be unknown\nit landed with no events",
+			func(t T) { aggregatetest.For(t, typ).When("say", nil).ThenUnknown() },
 		},
-		"say was expected to land\nit was turned away: said_before: a was said before": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenState(list{})
+		{
+			"say was expected to land\nit was turned away: said_before: a was said before",
+			func(t T) {
+				aggregatetest.For(t, typ).Given(put{Word: "a"}).When("say", say{Word: "a"}).ThenState(list{})
+			},
 		},
-		"the state is another:\n  want {\"words\":null}\n  got  {\"words\":[\"a\"]}": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).Given(put{Word: "a"}).ThenState(list{})
+		{
+			"the state is another:\n  want {\"words\":null}\n  got  {\"words\":[\"a\"]}",
+			func(t T) { aggregatetest.For(t, typ).Given(put{Word: "a"}).ThenState(list{}) },
 		},
-		"the command's data cannot be encoded: json: unsupported type: func()": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).When("say", func() {})
+		{
+			"the command's data cannot be encoded: json: unsupported type: func()",
+			func(t T) { aggregatetest.For(t, typ).When("say", func() {}) },
 		},
-		`type "list" has no event "gone"`: func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).GivenStored(commands.Event{Type: "gone", Schema: 1})
+		{
+			`type "list" has no event "gone"`,
+			func(t T) { aggregatetest.For(t, typ).GivenStored(commands.Event{Type: "gone", Schema: 1}) },
 		},
-		"an event of type <nil> was decided on, but On was not called for that type": func(t aggregatetest.T) {
-			aggregatetest.For(t, typ).Given(nil)
+		{
+			"event of type <nil>: On was not called for that type",
+			func(t T) { aggregatetest.For(t, typ).Given(nil) },
 		},
 	} {
-		require.Equal(t, want, failure(tell))
+		require.Equal(t, row.want, failure(row.tell))
 	}
 }
 
@@ -149,9 +172,9 @@ func TestTrapsOfDecidingAreFound(t *testing.T) {
 		},
 		"deciding on say twice does not give the same": func(list, say) ([]listEvent, error) {
 			calls++
-			return []listEvent{put{Word: fmt.Sprint(calls)}}, nil
+			return []listEvent{put{Word: strconv.Itoa(calls)}}, nil
 		},
-		"deciding on say gives something else once the state has been stored and read back": func(l list, _ say) ([]listEvent, error) {
+		"something else once the state has been stored and read back": func(l list, _ say) ([]listEvent, error) {
 			return nil, aggregate.Refuse("seen", "%d", l.seen)
 		},
 		"deciding on say broke: out of order": func(list, say) ([]listEvent, error) {
@@ -162,7 +185,7 @@ func TestTrapsOfDecidingAreFound(t *testing.T) {
 			l.seen++
 			return applyWell(l, e)
 		}
-		message := failure(func(t aggregatetest.T) {
+		message := failure(func(t T) {
 			aggregatetest.For(t, words(wrong, applySeen)).Given(put{Word: "a"}).When("say", say{Word: "b"}).Then()
 		})
 		require.Contains(t, message, want)
@@ -181,7 +204,7 @@ func TestTrapsOfEvolvingAreFound(t *testing.T) {
 		},
 		"applying put twice to one state does not give the same": func(l list, _ put) list {
 			calls++
-			return applyWell(l, put{Word: fmt.Sprint(calls)})
+			return applyWell(l, put{Word: strconv.Itoa(calls)})
 		},
 		"applying put gives something else once the state has been stored and read back": func(l list, e put) list {
 			l.seen++
@@ -192,7 +215,7 @@ func TestTrapsOfEvolvingAreFound(t *testing.T) {
 			return l
 		},
 	} {
-		require.Contains(t, failure(func(t aggregatetest.T) {
+		require.Contains(t, failure(func(t T) {
 			aggregatetest.For(t, words(decideWell, wrong)).Given(
 				put{Word: "a"}, put{Word: "b"}, put{Word: "c"}, put{Word: "d"})
 		}), want)
@@ -218,10 +241,10 @@ func TestTrapsOfEncodingAreFound(t *testing.T) {
 	aggregate.On(def, "forgot", func(s forgetful, _ forgetful) forgetful { return s })
 	aggregate.On(def, "put", func(_ forgetful, e put) forgetful { return forgetful(e) })
 	typ := def.MustBuild()
-	require.Contains(t, failure(func(t aggregatetest.T) {
+	require.Contains(t, failure(func(t T) {
 		aggregatetest.For(t, typ).Given(forgetful{Word: "x"})
 	}), "event forgot is not what is read back once it has been stored")
-	require.Contains(t, failure(func(t aggregatetest.T) {
+	require.Contains(t, failure(func(t T) {
 		aggregatetest.For(t, typ).Given(put{Word: "x"})
 	}), "the state after put is not what is read back once it has been stored")
 }

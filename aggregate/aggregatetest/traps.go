@@ -39,10 +39,11 @@ func (s *Story[S, E]) knownError(command string, err error) {
 	s.t.Helper()
 	var refusal *aggregate.Refusal
 	var invalid *aggregate.InvalidError
-	if err == nil || errors.Is(err, aggregate.ErrUnknownCommand) || errors.As(err, &refusal) || errors.As(err, &invalid) {
-		return
+	switch {
+	case err == nil, errors.Is(err, aggregate.ErrUnknownCommand), errors.As(err, &refusal), errors.As(err, &invalid):
+	default:
+		s.t.Fatalf("deciding on %s broke: %v", command, err)
 	}
-	s.t.Fatalf("deciding on %s broke: %v", command, err)
 }
 
 func verdict(events []commands.Event, err error) string {
@@ -75,7 +76,8 @@ func (s *Story[S, E]) evolve(e commands.Event) any {
 		s.t.Fatalf("applying %s changed the state it was given:\n  before %s\n  after  %s", e.Type, before, after)
 	}
 	if again := s.encode(s.apply(s.state, e)); !bytes.Equal(first, again) {
-		s.t.Fatalf("applying %s twice to one state does not give the same:\n  first %s\n  then  %s", e.Type, first, again)
+		s.t.Fatalf("applying %s twice to one state does not give the same:\n  first %s\n  then  %s",
+			e.Type, first, again)
 	}
 	if stored := s.encode(s.apply(s.stored(s.state), e)); !bytes.Equal(first, stored) {
 		s.t.Fatalf("applying %s gives something else once the state has been stored and read back:\n"+
@@ -105,7 +107,7 @@ func (s *Story[S, E]) branch(e commands.Event, state any) {
 
 // tryApply applies an event that may make no sense here.
 func (s *Story[S, E]) tryApply(e commands.Event) {
-	defer func() { _ = recover() }() //nolint:errcheck // what comes of it does not matter
+	defer func() { _ = recover() }()
 	_, _ = s.typ.Evolve(s.state, e)
 }
 

@@ -108,7 +108,7 @@ func space(text []byte, at int) int {
 	return at
 }
 
-// skip is where the value that begins at at ends; at itself when none begins there.
+// skip returns where the value ends that begins at the offset; the offset itself when none does.
 func skip(text []byte, at int) int {
 	if at >= len(text) {
 		return at
