@@ -1,12 +1,16 @@
 package intake_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"sync"
 	"testing"
 
 	"github.com/ticketed/doorman/commands"
@@ -104,6 +108,78 @@ func BenchmarkHandlerArray(b *testing.B) {
 	}
 	benchHandler(b, append(text, ']'), http.Header{})
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/command")
+}
+
+// BenchmarkLoopback is a POST over a real connection, client included: 16 connections, each with one
+// request under way, written and read without net/http. "bare" is a handler that only reads the body and
+// answers, for what net/http itself costs.
+func BenchmarkLoopback(b *testing.B) {
+	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var room [1 << 10]byte
+		_, _ = io.ReadFull(r.Body, room[:r.ContentLength])
+		w.Header()["Content-Type"] = []string{"application/json"}
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write(room[:100])
+	})
+	b.Run("bare", func(b *testing.B) { benchLoopback(b, bare) })
+	b.Run("intake", func(b *testing.B) { benchLoopback(b, benchIntake(b)) })
+}
+
+func benchLoopback(b *testing.B, handler http.Handler) {
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	text := oneCommand()
+	request := fmt.Appendf(nil, "POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	const connections = 16
+	var all sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for c := range connections {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer conn.Close()
+			reader := bufio.NewReader(conn)
+			for range (b.N + connections - 1 - c) / connections {
+				if err := exchange(conn, reader, request); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+var accepted202 = []byte("HTTP/1.1 202 ")
+
+// exchange sends a request and reads the answer by its length.
+func exchange(conn net.Conn, reader *bufio.Reader, request []byte) error {
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	length := 0
+	for line := 0; ; line++ {
+		text, err := reader.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if line == 0 && !bytes.HasPrefix(text, accepted202) {
+			return fmt.Errorf("answered %q", text)
+		}
+		if len(text) == 2 {
+			_, err := reader.Discard(length)
+			return err
+		}
+		if value, ok := bytes.CutPrefix(text, []byte("Content-Length: ")); ok {
+			for _, digit := range value[:len(value)-2] {
+				length = 10*length + int(digit-'0')
+			}
+		}
+	}
 }
 
 var _ io.ReadCloser = (*body)(nil)
