@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
 	"github.com/ticketed/doorman/commands/headers"
 )
 
@@ -93,7 +94,7 @@ func TestOneTagTakesExactlyOneStrongTag(t *testing.T) {
 func TestNamesTagComparesWeakly(t *testing.T) {
 	for _, c := range []struct {
 		values     []string
-		named, any bool
+		named, all bool
 	}{
 		{nil, false, false},
 		{[]string{`"t"`}, true, false},
@@ -105,9 +106,9 @@ func TestNamesTagComparesWeakly(t *testing.T) {
 		{[]string{`*`}, true, true},
 		{[]string{`"*"`}, false, false},
 	} {
-		named, any := headers.NamesTag(c.values, "t")
+		named, all := headers.NamesTag(c.values, "t")
 		require.Equal(t, c.named, named, "%q", c.values)
-		require.Equal(t, c.any, any, "%q", c.values)
+		require.Equal(t, c.all, all, "%q", c.values)
 	}
 }
 

@@ -34,8 +34,8 @@ func OneTag(values []string) (string, error) {
 }
 
 // NamesTag tells whether the values of If-None-Match name a tag, given without its quotes: by weak
-// comparison (RFC 9110 section 8.8.3.2). any is true when they hold "*", which names whatever exists.
-func NamesTag(values []string, tag string) (named, any bool) {
+// comparison (RFC 9110 section 8.8.3.2). all is true when they hold "*", which names whatever exists.
+func NamesTag(values []string, tag string) (named, all bool) {
 	for _, line := range values {
 		for rest := line; rest != ""; {
 			var item string

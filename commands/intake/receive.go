@@ -132,8 +132,8 @@ func (in *Intake) check(it *item) {
 	case !known:
 		it.refuse(commands.UnknownType, "no streams of the type "+c.Stream.Type+" are kept here")
 	case !allowed:
-		p := it.refuse(commands.PolicyForbidden, "the type "+c.Stream.Type+" does not allow policy "+c.Policy.String()+" for "+c.Type)
-		p.Allowed = in.policies(c)
+		it.refuse(commands.PolicyForbidden, "the type "+c.Stream.Type+" does not allow policy "+c.Policy.String()+" for "+c.Type)
+		it.refused.Allowed = in.policies(c)
 	case c.Ticket == commands.None && c.Policy != commands.PolicyAny:
 		it.refuse(commands.TicketRequired, "policy "+c.Policy.String()+
 			" needs a ticket: the id of the action that came last on the stream, or genesis")

@@ -108,11 +108,9 @@ func (req *request) reset() {
 }
 
 // refuse notes why the command is not accepted.
-func (it *item) refuse(code commands.Reason, detail string) *problem.Problem {
-	p := problem.New(code, detail)
-	p.ID, p.Stream = it.env.ID, it.env.Stream
-	it.refused = p
-	return p
+func (it *item) refuse(code commands.Reason, detail string) {
+	it.refused = problem.New(code, detail)
+	it.refused.ID, it.refused.Stream = it.env.ID, it.env.Stream
 }
 
 // settled tells that the outcome is known.

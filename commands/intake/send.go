@@ -51,8 +51,8 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 	for _, it := range req.sending {
 		switch it.fate.Load() {
 		case unanswered:
-			p := it.refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
-			p.Instance = address(it.env.ID)
+			it.refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
+			it.refused.Instance = address(it.env.ID)
 		case failed:
 			it.refuse(in.config.Refusal(it.err), "")
 		default:

@@ -304,10 +304,7 @@ func differObjects(at string, want, got map[string]any) string {
 func refusal(code commands.Reason, more ...string) string {
 	members := fmt.Sprintf(`{"type":"/problems/%s","title":%q,"status":%d,"detail":"<text>","code":%q`,
 		code, code.Title(), code.Status(), code)
-	for _, member := range more {
-		members += "," + member
-	}
-	return members + "}"
+	return strings.Join(append([]string{members}, more...), ",") + "}"
 }
 
 // rejected is the problem of a command rejected: id is its name, e.g. $a. What follows ticket and version

@@ -46,7 +46,8 @@ func number(values url.Values, name string, least, most uint64) (n uint64, given
 			return n, true, nil
 		}
 	}
-	return 0, false, problem.Newf(commands.Malformed, "the query parameter %q must be given once, a whole number from %d to %d", name, least, most)
+	return 0, false, problem.Newf(commands.Malformed,
+		"the query parameter %q must be given once, a whole number from %d to %d", name, least, most)
 }
 
 func digits(text string) bool {
