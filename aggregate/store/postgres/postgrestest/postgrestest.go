@@ -1,0 +1,70 @@
+// Package postgrestest gives tests a Postgres of their own: a fresh schema on a server that must be
+// there.
+//
+//	config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(t), Migrate: true}
+//
+// The server is the one that the environment variable DOORMAN_TEST_POSTGRES_URL names, and
+// postgres://postgres@127.0.0.1:5432/postgres otherwise. A server that does not answer fails the test:
+// nothing is skipped in silence.
+package postgrestest
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Variable names the environment variable with the server's URL.
+const Variable = "DOORMAN_TEST_POSTGRES_URL"
+
+const defaultURL = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
+
+// URL is the server's.
+func URL() string {
+	if url := os.Getenv(Variable); url != "" {
+		return url
+	}
+	return defaultURL
+}
+
+// Schema names a schema that nobody else uses and that does not exist yet. The end of the test drops it
+// with everything that was made in it.
+func Schema(t testing.TB) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text())
+	Connect(t) // so that a missing server is told here, in words
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, URL())
+		if err != nil {
+			t.Errorf("the schema %s stays behind: %v", name, err)
+			return
+		}
+		defer conn.Close(ctx)
+		if _, err := conn.Exec(ctx, "drop schema if exists "+name+" cascade"); err != nil {
+			t.Errorf("the schema %s stays behind: %v", name, err)
+		}
+	})
+	return name
+}
+
+// Connect gives a connection of the test's own, to look at tables and hold locks with. The end of the
+// test closes it.
+func Connect(t testing.TB) *pgx.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, URL())
+	if err != nil {
+		t.Fatalf("This test needs Postgres, and none answers at the address in %s (by default %s): "+
+			"run it with `make test`, which starts one. %v", Variable, defaultURL, err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}

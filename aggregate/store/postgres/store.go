@@ -1,0 +1,67 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ticketed/doorman/aggregate/store"
+)
+
+// Store is a store in one schema of a Postgres database.
+type Store struct {
+	config   Config
+	identity store.Identity
+	commits  *pool // for Commit and Acquire alone, so that readers never keep them waiting
+	reads    *pool
+	bodies   *bodies
+	numbers  *numbers
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open connects to a database and checks, or brings about, the schema that this program needs. It fails
+// with store.ErrUnavailable when the database does not answer and with store.ErrSchema when what is there
+// does not fit.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config = config.withDefaults()
+	if config.Migrate {
+		if err := Migrate(ctx, config); err != nil {
+			return nil, err
+		}
+	}
+	identity, err := check(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{config: config, identity: identity, bodies: newBodies()}
+	if s.commits, err = config.open(ctx, commitConns); err != nil {
+		return nil, err
+	}
+	if s.reads, err = config.open(ctx, config.MaxConns); err != nil {
+		s.commits.Close()
+		return nil, err
+	}
+	s.numbers = &numbers{pool: s.reads}
+	return s, nil
+}
+
+// Identity tells the epoch of the log and the number of lanes.
+func (s *Store) Identity() store.Identity { return s.identity }
+
+// Ping asks the database for an answer.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.reads.Ping(ctx); err != nil {
+		return fmt.Errorf("%w: postgres: %w", store.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Close waits for what is under way and closes all connections.
+func (s *Store) Close() error {
+	s.commits.Close()
+	s.reads.Close()
+	return nil
+}

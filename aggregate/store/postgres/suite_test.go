@@ -1,0 +1,35 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/postgres"
+	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/aggregate/store/storetest"
+)
+
+func backend() storetest.Backend {
+	return storetest.Backend{Shared: true, Fresh: func(t testing.TB) func() store.Store {
+		config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(t), Lanes: storetest.Lanes, Migrate: true}
+		return func() store.Store { return open(t, config) }
+	}}
+}
+
+func open(t testing.TB, config postgres.Config) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, backend())
+}
+
+func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, backend()) }
