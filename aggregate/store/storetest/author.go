@@ -110,6 +110,13 @@ func (a *author) land(s commands.Stream, made ...commands.Event) *commands.Outco
 	return o
 }
 
+// landAs is land under an id that is known already.
+func (a *author) landAs(id commands.ID, s commands.Stream, made ...commands.Event) {
+	o := a.outcome(s)
+	o.ID, o.Events = id, made
+	a.landing(o)
+}
+
 // landing adds an outcome that was made elsewhere.
 func (a *author) landing(o *commands.Outcome) *store.HeadChange {
 	r := a.record(o.Stream)

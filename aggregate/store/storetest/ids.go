@@ -22,7 +22,7 @@ var idTests = append(knownIDTests(), []test{
 		require.Zero(t, end(t, d.store))
 
 		w := a.park(stream("1"), time.Second)
-		a.land(stream("2"), event("1")).ID = w.ID
+		a.landAs(w.ID, stream("2"), event("1"))
 		_, err = a.try()
 		require.ErrorIs(t, err, store.ErrIDKnown)
 		requireUntouched(t, d, stream("1"), stream("2"))
@@ -44,7 +44,7 @@ var idTests = append(knownIDTests(), []test{
 		a.commit()
 		for range 3 {
 			a.land(stream("2"), event("1"))
-			a.land(stream("1"), event("2")).ID = first.ID
+			a.landAs(first.ID, stream("1"), event("2"))
 			_, err := a.try()
 			require.ErrorIs(t, err, store.ErrIDKnown)
 			a.land(stream("1"), event("2"))

@@ -118,7 +118,7 @@ var laneTests = []test{
 		id := a.land(stream("1"), event("1")).ID
 		a.commit()
 		a.batch.Claims[0].Worked = time.Minute
-		a.land(stream("2"), event("1")).ID = id
+		a.landAs(id, stream("2"), event("1"))
 		_, err := a.try()
 		require.ErrorIs(t, err, store.ErrIDKnown)
 		require.Zero(t, newAuthor(t, d.store).claims[0].Worked)

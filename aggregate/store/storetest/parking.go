@@ -81,7 +81,7 @@ var parkingTests = []test{
 		o.Events = events(1)
 		a.landing(o)
 		a.park(stream("1"), time.Minute)
-		a.land(stream("2"), events(1)...).ID = known.ID
+		a.landAs(known.ID, stream("2"), events(1)...)
 		_, err := a.try()
 		require.ErrorIs(t, err, store.ErrIDKnown)
 		require.Equal(t, []*aggregate.Waiting{w}, load(t, d.store, stream("1"))[0].Waiting)

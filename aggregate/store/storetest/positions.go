@@ -42,8 +42,7 @@ var positionTests = []test{
 		a := newAuthor(t, d.store)
 		first := a.land(stream("1"), event("1"))
 		a.commit()
-		again := a.land(stream("1"), event("2"))
-		again.ID = first.ID
+		a.landAs(first.ID, stream("1"), event("2"))
 		_, err := a.try()
 		require.ErrorIs(t, err, store.ErrIDKnown)
 		a.land(stream("1"), event("2"))

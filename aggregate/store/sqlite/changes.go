@@ -1,0 +1,86 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
+)
+
+// Changes reads the changelog of a stream; see store.Reader.
+func (s *Store) Changes(
+	ctx context.Context, name commands.Stream, after uint64, limit int,
+) ([]store.Change, error) {
+	var changes []store.Change
+	var seen uint64
+	err := s.readers.read(ctx, "read changelog", func(r *reader) error {
+		_, h, err := s.head(r, name)
+		if err != nil {
+			return err
+		}
+		seen = h.Position
+		if after > h.Version {
+			return fmt.Errorf("%w: %s is at version %d, not %d", store.ErrNotKept, name, h.Version, after)
+		}
+		if limit <= 0 {
+			return nil
+		}
+		return r.landings(h, after, func(o *commands.Outcome) bool {
+			changes = appendChanges(changes, o, after, limit)
+			return len(changes) < limit && ctx.Err() == nil
+		})
+	})
+	if err == nil {
+		err = failed("read changelog", ctx.Err())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.view.await(seen)
+	return changes, nil
+}
+
+func appendChanges(changes []store.Change, o *commands.Outcome, after uint64, limit int) []store.Change {
+	for i := range o.Events {
+		version := o.FirstVersion() + uint64(i)
+		if version <= after || len(changes) == limit {
+			continue
+		}
+		changes = append(changes, store.Change{
+			Version: version, Position: o.Position, Event: o.Events[i], Command: o.ID, Type: o.Type,
+			Actor: o.Actor, ByAny: o.Policy == commands.PolicyAny, At: o.At,
+		})
+	}
+	return changes
+}
+
+// StateBefore reads the newest kept state at or below the version; see store.Reader.
+func (s *Store) StateBefore(ctx context.Context, name commands.Stream, version uint64) (store.Snapshot, error) {
+	var found store.Snapshot
+	var seen uint64
+	err := s.readers.read(ctx, "read state", func(r *reader) error {
+		_, h, err := s.head(r, name)
+		if err != nil {
+			return err
+		}
+		seen = h.Position
+		if version > h.Version {
+			return fmt.Errorf("%w: %s is at version %d, not %d", store.ErrNotKept, name, h.Version, version)
+		}
+		found.State, found.Version, err = r.stateOf(h)
+		if err != nil || found.Version <= version {
+			return err
+		}
+		found = store.Snapshot{}
+		if h.number != 0 {
+			found.State, found.Version, err = r.versioned(r.snapshot, h.number, int64(version))
+		}
+		return err
+	})
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	s.view.await(seen)
+	return found, nil
+}

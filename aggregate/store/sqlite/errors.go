@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
+)
+
+var (
+	errClosed   = fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+	errNoClaims = errors.New("commit: a batch without claims")
+)
+
+// failed names the operation and says by our own errors what SQLite's comes to. Before the end of a
+// transaction nothing of it is on disk, so what goes wrong there leaves the store as it was.
+func failed(operation string, err error) error {
+	var e *engine.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w: %w", operation, store.ErrUnavailable, err)
+	case !errors.As(err, &e):
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	switch e.Primary() {
+	case engine.Busy, engine.Full, engine.IOError, engine.CantOpen, engine.NoMemory, engine.ReadOnly,
+		engine.Corrupt, engine.NotADB:
+		return fmt.Errorf("%s: %w: %w", operation, store.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", operation, err)
+}
+
+// failedToKeep is failed for a row whose only unique column, besides those that the store counts itself, is
+// the id of a command.
+func failedToKeep(operation string, err error) error {
+	switch engine.CodeOf(err) {
+	case engine.ConstraintUnique, engine.ConstraintPrimaryKey:
+		return fmt.Errorf("%s: %w: %w", operation, store.ErrIDKnown, err)
+	}
+	return failed(operation, err)
+}
+
+// failedToEnd is failed for the end of a transaction. The write-ahead log ends with the frame that makes the
+// batch count. If that frame could not be written, nothing was committed; if it was written and could not be
+// flushed, it may be found there after a crash.
+func failedToEnd(err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) && e.Primary() == engine.IOError && e.Code != engine.IOErrorWrite {
+		return fmt.Errorf("commit: %w: %w", store.ErrFateUnknown, err)
+	}
+	return failed("commit", err)
+}
