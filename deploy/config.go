@@ -15,11 +15,13 @@ type Config struct {
 	Listen      string
 	AdminListen string
 
-	DataDir        string
-	PostgresURL    string // a secret; empty: SQLite in DataDir
-	PostgresSchema string
-	Migrate        bool
-	StoreWait      time.Duration
+	DataDir             string
+	SQLiteCacheMB       int
+	PostgresURL         string // a secret; empty: SQLite in DataDir
+	PostgresSchema      string
+	PostgresConnections int
+	Migrate             bool
+	StoreWait           time.Duration
 
 	Roles []string
 	Lanes int
@@ -28,6 +30,7 @@ type Config struct {
 	ParkedPerSession int
 	Parked           int
 	CachedStreams    int
+	CacheMB          int
 
 	CORSOrigins           []string
 	HTTPReadHeaderTimeout time.Duration

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -19,12 +20,16 @@ const (
 	configFlag = "config"
 )
 
-// AddFlags adds a flag for every setting, and --config, to a set. They are read by [Load].
-func AddFlags(set *pflag.FlagSet) {
+// AddFlags adds a flag for every setting, or for those named, and --config to a set. They are read by
+// [Load].
+func AddFlags(set *pflag.FlagSet, keys ...string) {
 	set.SortFlags = false
 	set.String(configFlag, "", "YAML `file` with settings, keys as shown by 'doorman config -o yaml'")
 	for i := range settings {
 		s := &settings[i]
+		if len(keys) > 0 && !slices.Contains(keys, s.key) {
+			continue
+		}
 		flag := set.VarPF(&rawFlag{text: s.fallback, kind: s.kind}, s.flag(), "", s.doc)
 		if s.kind == "bool" {
 			flag.NoOptDefVal = "true"

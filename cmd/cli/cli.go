@@ -41,7 +41,11 @@ type app struct {
 
 // subcommands are all of them, in the order of the help text.
 var subcommands = []func(*app) *cobra.Command{
+	newServe,
+	newSend,
+	newBench,
 	newConfig,
+	newMigrate,
 	newVersion,
 }
 
@@ -56,17 +60,17 @@ func Main(types ...aggregate.Type) {
 func Run(ctx context.Context, streams Streams, args []string, types ...aggregate.Type) int {
 	a := &app{types: types, stdin: streams.In, stdout: streams.Out, stderr: streams.Err, environ: streams.Environ}
 	root := newRoot(a)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // for nil cobra takes those of the process
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(a.stderr, "doorman: %v\n", err)
 	var usage *usageError
 	if !a.running || errors.As(err, &usage) {
-		fmt.Fprintln(a.stderr, "Run 'doorman --help' for usage.")
+		fmt.Fprintf(a.stderr, "doorman: %v\nRun 'doorman --help' for usage.\n", err)
 		return ExitUsage
 	}
+	fmt.Fprintln(a.stderr, "doorman: "+sentence(err))
 	return ExitError
 }
 
@@ -106,6 +110,9 @@ func markRunning(a *app, cmd *cobra.Command) {
 		markRunning(a, sub)
 	}
 }
+
+// sentence is an error on one line, whatever drivers and joined errors make of it.
+func sentence(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // usageError marks an error of a running subcommand as one of usage.
 type usageError struct{ err error }

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/document"
+	"github.com/ticketed/doorman/aggregate/order"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func builtIn() []aggregate.Type { return []aggregate.Type{document.Type(), order.Type()} }
+
+// result is what a command line came to.
+type result struct {
+	code     int
+	out, err string
+}
+
+// run runs a command line with an environment and standard input of its own.
+func run(t *testing.T, environ []string, stdin string, args ...string) result {
+	t.Helper()
+	var out, err bytes.Buffer
+	streams := Streams{In: strings.NewReader(stdin), Out: &out, Err: &err, Environ: environ}
+	code := Run(t.Context(), streams, args, builtIn()...)
+	return result{code, out.String(), err.String()}
+}
+
+// golden compares a text with the file of that name; -update writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o750))
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err, "run with -update to write it")
+	require.Equal(t, string(want), got, "run with -update and read the difference")
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"", "serve", "send", "config", "migrate", "migrate up", "migrate status", "version"} {
+		t.Run("doorman "+command, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, nil, "", append(strings.Fields(command), "--help")...)
+			require.Equal(t, ExitOK, got.code)
+			require.Empty(t, got.err)
+			golden(t, "help"+strings.ReplaceAll(" "+command, " ", "_")+".txt", got.out)
+		})
+	}
+}
+
+func TestWithoutACommandHelpIsGiven(t *testing.T) {
+	t.Parallel()
+	got := run(t, nil, "")
+	require.Equal(t, ExitOK, got.code)
+	require.Contains(t, got.out, "doorman serve")
+}
+
+func TestConfigShowsWhatStandsAndWhy(t *testing.T) {
+	t.Parallel()
+	environ := []string{"DOORMAN_LANES=8", "DOORMAN_POSTGRES_URL=postgres://u:geheim@db/doorman", "HOME=/"}
+	for _, format := range []string{"text", "yaml", "json"} {
+		got := run(t, environ, "", "config", "--listen", ":9000", "-o", format)
+		require.Equal(t, ExitOK, got.code, got.err)
+		require.NotContains(t, got.out, "geheim")
+		golden(t, "config."+format, got.out)
+	}
+}
+
+func TestWhatIsAskedForWronglyEndsWithTwo(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		args    []string
+		environ []string
+		want    string
+	}{
+		{name: "command", args: []string{"srve"}, want: "doorman: unknown command \"srve\" for \"doorman\"\n\nDid you mean this?\n\tserve\n\n"},
+		{name: "flag", args: []string{"serve", "--lans", "3"}, want: "doorman: unknown flag: --lans\n"},
+		{name: "argument", args: []string{"version", "x"}, want: "doorman: unknown command \"x\" for \"doorman version\"\n"},
+		{name: "format", args: []string{"config", "-o", "xml"}, want: "doorman: --output: \"xml\" is none of text, yaml, json\n"},
+		{name: "settings", args: []string{"serve", "--lanes", "0"}, environ: []string{"DOORMAN_LISTN=x"},
+			want: "doorman: configuration: 2 problems\n" +
+				"  DOORMAN_LISTN (environment): there is no such setting; did you mean DOORMAN_LISTEN?\n" +
+				"  lanes (flag --lanes): 0 is not between 1 and 1024\n"},
+		{name: "file", args: []string{"send"}, want: "doorman: --file is required; - is standard input\n"},
+		{name: "share", args: []string{"send", "-f", "-", "--duplicate", "200%"},
+			want: "doorman: invalid argument \"200%\" for \"--duplicate\" flag: \"200%\" is not a share such as 5% or 0.05\n"},
+		{name: "window", args: []string{"send", "-f", "-", "--shuffle", "-1"}, want: "doorman: --shuffle: -1 is below 0\n"},
+		{name: "connections", args: []string{"send", "-f", "-", "--parallel", "0"}, want: "doorman: --parallel: 0 is not between 1 and 4096\n"},
+		{name: "array", args: []string{"send", "-f", "-", "--array", "257"}, want: "doorman: --array: 257 is not between 1 and 256\n"},
+		{name: "patience", args: []string{"send", "-f", "-", "--wait", "0s"}, want: "doorman: --wait: 0s is too short\n"},
+		{name: "url", args: []string{"send", "-f", "-", "--url", "ftp://x"},
+			want: "doorman: --url: client: BaseURL \"ftp://x\" is not http://host or https://host\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, tt.environ, "", tt.args...)
+			require.Equal(t, ExitUsage, got.code)
+			require.Empty(t, got.out)
+			require.Equal(t, tt.want+"Run 'doorman --help' for usage.\n", got.err)
+		})
+	}
+}
+
+func TestVersionTellsWhatTheBinaryWasMadeOf(t *testing.T) {
+	t.Parallel()
+	on := fmt.Sprintf(" %s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	require.Equal(t, "doorman (unknown)"+on, versionText(nil))
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+		{Key: "vcs.revision", Value: "0123456789abcdef0123"}, {Key: "vcs.time", Value: "2026-11-22T00:00:00Z"},
+		{Key: "vcs.modified", Value: "true"},
+	}}
+	require.Equal(t, "doorman v1.2.3 (commit 0123456789ab of 2026-11-22T00:00:00Z, with uncommitted changes)"+on, versionText(info))
+	got := run(t, nil, "", "version")
+	require.Equal(t, ExitOK, got.code)
+	require.Regexp(t, `^doorman .*go1.*\n$`, got.out)
+}
+
+func TestShellsCanComplete(t *testing.T) {
+	t.Parallel()
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		got := run(t, nil, "", "completion", shell)
+		require.Equal(t, ExitOK, got.code)
+		require.Contains(t, got.out, "doorman", shell)
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a b c", sentence(fmt.Errorf("a\n\tb\nc")))
+}
+
+// A team's own binary, with its own types and every subcommand, calls [Main] in its main:
+//
+//	func main() { cli.Main(document.Type(), order.Type()) }
+//
+// Run does the same with streams of the caller's.
+func ExampleRun() {
+	streams := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stdout}
+	code := Run(context.Background(), streams, []string{"config", "--lanes", "many"}, document.Type(), order.Type())
+	fmt.Println("exit code", code)
+	// Output:
+	// doorman: configuration: lanes (flag --lanes): "many" is not a whole number
+	// Run 'doorman --help' for usage.
+	// exit code 2
+}

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ticketed/doorman/commands"
+)
+
+// line is one command of a file.
+type line struct {
+	number  int // from 1
+	command commands.Command
+	want    string // landed, rejected, or a reason
+	repeat  bool   // sent again on purpose
+}
+
+const (
+	wantLanded   = string(commands.StatusLanded)
+	wantRejected = string(commands.StatusRejected)
+)
+
+// commandFile is where commands are read from; the path "-" is standard input.
+type commandFile struct {
+	path  string
+	stdin io.Reader
+}
+
+// again tells whether the file can be read more than once, as a pipe cannot.
+func (f *commandFile) again() (bool, error) {
+	if f.path == "-" {
+		return false, nil
+	}
+	info, err := os.Stat(f.path)
+	return err == nil && info.Mode().IsRegular(), err
+}
+
+func (f *commandFile) open() (io.ReadCloser, error) {
+	if f.path == "-" {
+		return io.NopCloser(f.stdin), nil
+	}
+	return os.Open(f.path)
+}
+
+// badLine is a line that is no command.
+type badLine struct {
+	path   string
+	number int
+	err    error
+}
+
+func (e *badLine) Error() string { return fmt.Sprintf("%s:%d: %v", e.path, e.number, e.err) }
+func (e *badLine) Unwrap() error { return e.err }
+
+// longestLine is a body and an expectation.
+const longestLine = 257 << 10
+
+// each reads the file, which may be gzipped whatever its name is, and calls take for every line but blank
+// ones: with the command, or with a *badLine. It stops at the first error that take returns.
+func (f *commandFile) each(take func(*line, *badLine) error) error {
+	opened, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	text := bufio.NewReaderSize(opened, 64<<10)
+	var plain io.Reader = text
+	if magic, _ := text.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		if plain, err = gzip.NewReader(text); err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+	}
+	scanner := bufio.NewScanner(plain)
+	scanner.Buffer(make([]byte, 64<<10), longestLine)
+	number := 0
+	for scanner.Scan() {
+		number++
+		if len(bytes.TrimSpace(scanner.Bytes())) == 0 {
+			continue
+		}
+		l, err := readLine(bytes.Clone(scanner.Bytes()))
+		var bad *badLine
+		if err != nil {
+			bad = &badLine{f.path, number, err}
+		}
+		l.number = number
+		if err := take(&l, bad); err != nil {
+			return err
+		}
+	}
+	switch err := scanner.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return &badLine{f.path, number + 1, fmt.Errorf("the line is longer than %d bytes", longestLine)}
+	case err != nil:
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	return nil
+}
+
+// readLine reads one command, in the form of POST /v1/commands. A member "expect" beside it says what is
+// to become of it, and is not sent.
+func readLine(text []byte) (line, error) {
+	l := line{want: wantLanded}
+	if bytes.Contains(text, []byte(`"expect"`)) {
+		var err error
+		if text, err = l.takeExpectation(text); err != nil {
+			return l, err
+		}
+	}
+	var err error
+	if l.command, err = commands.Decode(text); err != nil {
+		return l, err
+	}
+	if l.command.ID == commands.None {
+		// It may have to be sent again, and is followed by its id.
+		l.command.ID = commands.NewID()
+	}
+	return l, nil
+}
+
+// takeExpectation gives the text without the member "expect". What is no object is left as it is, for
+// the decoder to say what is wrong.
+func (l *line) takeExpectation(text []byte) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return text, nil
+	}
+	rest, found := []byte{'{'}, false
+	for decoder.More() {
+		name, err := decoder.Token()
+		var value json.RawMessage
+		if err != nil || decoder.Decode(&value) != nil {
+			return text, nil
+		}
+		if name == "expect" {
+			if err := json.Unmarshal(value, &l.want); err != nil {
+				return nil, fmt.Errorf("expect: %s is not a text", value)
+			}
+			found = true
+			continue
+		}
+		if len(rest) > 1 {
+			rest = append(rest, ',')
+		}
+		rest = append(commands.AppendJSONString(rest, name.(string)), ':')
+		rest = append(rest, value...)
+	}
+	if !found {
+		return text, nil
+	}
+	if l.want != wantLanded && l.want != wantRejected && commands.Reason(l.want).Title() == "" {
+		return nil, fmt.Errorf("expect: %q is neither landed, rejected nor a reason", l.want)
+	}
+	return append(rest, '}'), nil
+}

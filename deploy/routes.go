@@ -1,0 +1,62 @@
+package deploy
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ticketed/doorman/commands/problem"
+)
+
+const publicText = `Doorman: commands with tickets, let in in order.
+
+POST /v1/commands                      send a command, or an array of them
+GET  /v1/commands/{id}                 where a command stands
+GET  /v1/commands?id=…&id=…            where several stand
+GET  /v1/streams/{type}/{id}           a stream's state and the ticket to send next
+GET  /v1/streams/{type}/{id}/events    its changelog
+GET  /v1/limits                        the bounds that are kept here
+GET  /livez, /readyz                   health
+`
+
+const adminText = `Doorman's operators' door. Commands are taken at the other address.
+
+GET /metrics         for Prometheus
+GET /debug/pprof/    profiles
+GET /livez, /readyz  health
+`
+
+// mount completes the public routes and puts them to service.
+func (p *Program) mount(routes *http.ServeMux) {
+	p.health.routes(routes)
+	routes.HandleFunc("GET "+problem.TypePrefix+"{code}", problem.Explain)
+	routes.HandleFunc("GET /{$}", plainText(publicText))
+	routes.HandleFunc(anyRoute, noRoute(routes))
+	p.public.handler.set(&edge{
+		routes: routes, requests: &p.metrics.requests, cors: newCORS(p.config.CORSOrigins),
+		bodyTimeout: p.config.HTTPReadBodyTimeout, log: p.log,
+	})
+}
+
+func (p *Program) adminRoutes() http.Handler {
+	routes := http.NewServeMux()
+	p.health.routes(routes)
+	routes.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}))
+	routes.HandleFunc("GET /debug/pprof/", pprof.Index)
+	routes.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	routes.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	routes.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	routes.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	routes.HandleFunc("GET /{$}", plainText(adminText))
+	routes.HandleFunc(anyRoute, noRoute(routes))
+	return routes
+}
+
+func plainText(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(text)) // who has gone needs no answer
+	}
+}
