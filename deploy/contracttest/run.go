@@ -20,7 +20,8 @@ import (
 // Doorman is a running program as the table sees it.
 type Doorman struct {
 	URL string // of its API, e.g. http://127.0.0.1:8080
-	// RejectParked is an operator's word on a parked command.
+	// RejectParked is an operator's word on a parked command; nil where operators have none yet, whose
+	// story is then left out.
 	RejectParked func(ctx context.Context, id commands.ID) error
 	// Limits are what it is to tell.
 	Limits commands.LimitsView
@@ -49,6 +50,10 @@ func Run(t *testing.T, d Doorman) {
 		})
 	}
 	for name, story := range stories {
+		if name == operatorStory && d.RejectParked == nil {
+			t.Logf("left out: %s", name)
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			story(d.visit(t))

@@ -10,13 +10,15 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
+const operatorStory = "an operator rejects a parked command"
+
 // stories take more than one request and its answer.
 var stories = map[string]func(v *visit){
-	"a command without an id is given one":                    withoutID,
-	"a POST waits for a parked command to be released":        released,
-	"a GET waits for a command it has never heard of":         heardOf,
-	"a GET that waited in vain tells what is known":           inVain,
-	"an operator rejects a parked command":                    operator,
+	"a command without an id is given one":             withoutID,
+	"a POST waits for a parked command to be released": released,
+	"a GET waits for a command it has never heard of":  heardOf,
+	"a GET that waited in vain tells what is known":    inVain,
+	operatorStory:                                             operator,
 	"a long poll hears of a change":                           longPoll,
 	"a long poll hears of a beginning":                        beginning,
 	"a full page of the changelog never changes":              pages,
