@@ -11,18 +11,19 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ticketed/doorman/aggregate/store/postgres"
 )
 
 // benchServer is a server started to be measured: this same binary in a process of its own, on an empty
 // store.
 type benchServer struct {
 	url    string
-	folder string // of its data; removed in the end
+	remove func() error // its data, in the end
 	child  *exec.Cmd
 	log    *tail
 	exited chan struct{}
@@ -36,29 +37,29 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 	if err != nil {
 		return nil, err
 	}
-	s := &benchServer{log: &tail{limit: 4 << 10}, exited: make(chan struct{})}
 	addresses, err := freeAddresses(ctx, 2)
 	if err != nil {
 		return nil, err
 	}
 	args := []string{"serve", "--listen", addresses[0], "--admin-listen", addresses[1], "--log-level", "warn"}
-	environ := a.environ
+	environ := without(a.environ, "DOORMAN_POSTGRES_URL", "DOORMAN_POSTGRES_URL_FILE")
+	s := &benchServer{log: &tail{limit: 4 << 10}, exited: make(chan struct{})}
 	switch store {
 	case "sqlite":
-		if err := os.MkdirAll(".doorman", 0o700); err != nil {
+		folder, err := benchFolder()
+		if err != nil {
 			return nil, err
 		}
-		if s.folder, err = os.MkdirTemp(".doorman", "bench-"); err != nil {
-			return nil, err
-		}
-		args = append(args, "--data-dir", s.folder)
-		environ = without(environ, "DOORMAN_POSTGRES_URL", "DOORMAN_POSTGRES_URL_FILE")
+		s.remove = func() error { return os.RemoveAll(folder) }
+		args = append(args, "--data-dir", folder)
 	case "postgres":
 		if postgresURL == "" {
 			return nil, usagef("--serve postgres needs --postgres-url or DOORMAN_POSTGRES_URL")
 		}
-		args = append(args, "--postgres-schema", fmt.Sprintf("doorman_bench_%08x", rand.Uint32()))
-		environ = append(without(environ, "DOORMAN_POSTGRES_URL_FILE"), "DOORMAN_POSTGRES_URL="+postgresURL)
+		config := postgres.Config{URL: postgresURL, Schema: fmt.Sprintf("doorman_bench_%08x", rand.Uint32())}
+		s.remove = func() error { return postgres.Drop(context.WithoutCancel(ctx), config) }
+		args = append(args, "--postgres-schema", config.Schema)
+		environ = append(environ, "DOORMAN_POSTGRES_URL="+postgresURL)
 	default:
 		return nil, usagef("--serve: %q is neither sqlite nor postgres", store)
 	}
@@ -67,7 +68,7 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 	s.child.Env, s.child.Stdout, s.child.Stderr = environ, s.log, s.log
 	detach(s.child)
 	if err := s.child.Start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.folder))
+		return nil, errors.Join(err, s.remove())
 	}
 	go func() {
 		s.err = s.child.Wait()
@@ -77,6 +78,14 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		return nil, errors.Join(fmt.Errorf("starting the server: %w\n%s", err, s.words()), s.stop())
 	}
 	return s, nil
+}
+
+func benchFolder() (string, error) {
+	const beside = ".doorman"
+	if err := os.MkdirAll(beside, 0o700); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(beside, "bench-")
 }
 
 func freeAddresses(ctx context.Context, n int) ([]string, error) {
@@ -149,11 +158,7 @@ func (s *benchServer) stop() error {
 	if err != nil {
 		err = fmt.Errorf("the server's end: %w", err)
 	}
-	if s.folder != "" {
-		err = errors.Join(err, os.RemoveAll(s.folder))
-		_ = os.Remove(filepath.Dir(s.folder)) // unless something else is in it
-	}
-	return err
+	return errors.Join(err, s.remove())
 }
 
 // tail keeps the end of what is written to it.
