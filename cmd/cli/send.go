@@ -193,14 +193,14 @@ func reach(ctx context.Context, c *client.Client, url string) (commands.LimitsVi
 	return limits, err
 }
 
-// progress is a bar when somebody is watching; total may be -1 for what is not known.
+// progress is a bar, where somebody is watching; total may be -1 for what is not known.
 func progress(w io.Writer, total int, what string) *progressbar.ProgressBar {
-	if !isTerminal(w) {
-		w = io.Discard
-	}
-	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(), progressbar.OptionSetItsString(what), progressbar.OptionFullWidth(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w),
+		progressbar.OptionSetVisibility(isTerminal(w)),
+		// Its own goroutine for turning a spinner is not safe for concurrent use.
+		progressbar.OptionSetSpinnerChangeInterval(0),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(what),
+		progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 }
 
 // check reads a file through and names its bad lines; nothing has been sent yet.
