@@ -186,9 +186,9 @@ func reach(ctx context.Context, c *client.Client, url string) (commands.LimitsVi
 	limited, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	limits, err := c.Limits(limited)
-	if refused, ok := errors.AsType[*net.OpError](err); ok {
+	if gone, ok := errors.AsType[*net.OpError](err); ok {
 		err = fmt.Errorf("nobody answers at %s (%w): start a server with 'doorman serve', or name another with --url",
-			url, refused)
+			url, gone)
 	}
 	return limits, err
 }
@@ -238,7 +238,11 @@ func (s *sender) run(ctx context.Context) error {
 		close(s.batches)
 		return sending.Wait()
 	})
-	return errors.Join(following.Wait(), reading)
+	if err := following.Wait(); err != nil {
+		s.follow.abandon()
+		return err
+	}
+	return reading
 }
 
 // read hands the lines out, in the order they are to be sent.

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -135,24 +137,24 @@ func (f *follower) take() (some []followed, left int, ended bool) {
 }
 
 func (f *follower) ask(ctx context.Context, some []followed) (settled int, err error) {
+	still := some
 	views, err := f.views(ctx, some)
-	if err != nil {
-		return 0, err
-	}
-	var still []followed
-	for i := range some {
-		switch views[i].Status {
-		case commands.StatusLanded, commands.StatusRejected:
-			f.tally.ended(&some[i], &views[i])
-			settled++
-		default:
-			still = append(still, some[i])
+	if err == nil {
+		still = nil
+		for i := range some {
+			switch views[i].Status {
+			case commands.StatusLanded, commands.StatusRejected:
+				f.tally.ended(&some[i], &views[i])
+				settled++
+			default:
+				still = append(still, some[i])
+			}
 		}
 	}
 	f.mu.Lock()
 	f.open = append(f.open, still...)
 	f.mu.Unlock()
-	return settled, nil
+	return settled, err
 }
 
 func (f *follower) views(ctx context.Context, some []followed) ([]commands.CommandView, error) {
@@ -163,10 +165,24 @@ func (f *follower) views(ctx context.Context, some []followed) ([]commands.Comma
 	ctx, cancel := context.WithTimeout(ctx, f.wait)
 	defer cancel()
 	views, err := f.status(ctx, ids...)
+	if gone, ok := errors.AsType[*net.OpError](err); ok {
+		err = gone // the rest names each id
+	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for outcomes: %w", err)
+		return nil, fmt.Errorf("cannot ask for outcomes: %w", err)
 	}
 	return views, nil
+}
+
+// abandon counts what is open when nobody can be asked any more.
+func (f *follower) abandon() {
+	f.mu.Lock()
+	open := f.open
+	f.open = nil
+	f.mu.Unlock()
+	for i := range open {
+		f.tally.leftOpen(&open[i], &commands.CommandView{Status: commands.StatusUnknown})
+	}
 }
 
 // giveUp counts what is open as such.

@@ -108,4 +108,7 @@ func TestFollowingEndsWithItsContextAndWithTheServer(t *testing.T) {
 	f.add(followed{id: commands.NewID()})
 	f.noMore()
 	require.ErrorIs(t, f.run(t.Context()), interrupted)
+	f.abandon()
+	require.Equal(t, map[commands.Status]int{commands.StatusUnknown: 1}, f.tally.open)
+	require.Contains(t, f.tally.failures[0], "was accepted, and its outcome is not known")
 }

@@ -89,11 +89,12 @@ func (t *tally) leftOpen(f *followed, view *commands.CommandView) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open[view.Status]++
-	what := f.name() + " is " + string(view.Status) + " still"
-	if view.Status == commands.StatusParked {
-		what += ", waiting for " + view.WaitsFor.String()
+	switch view.Status {
+	case commands.StatusParked:
+		t.fail(f, f.name()+" is parked still, waiting for "+view.WaitsFor.String())
+	default:
+		t.fail(f, f.name()+" was accepted, and its outcome is not known")
 	}
-	t.fail(f, what)
 }
 
 // again counts a line that was sent a second time on purpose; what is answered to it must not differ.
