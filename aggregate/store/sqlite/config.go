@@ -21,6 +21,8 @@ type Config struct {
 	Readers int
 	// Log is told of what goes wrong in the background.
 	Log *slog.Logger
+
+	settleEvery uint64 // positions between two sweeps, see settling
 }
 
 const (
@@ -37,6 +39,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Readers == 0 {
 		c.Readers = defaultReaders
+	}
+	if c.settleEvery == 0 {
+		c.settleEvery = defaultSettleEvery
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

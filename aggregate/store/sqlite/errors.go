@@ -17,10 +17,11 @@ var (
 // failed names the operation and says by our own errors what SQLite's comes to. Before the end of a
 // transaction nothing of it is on disk, so what goes wrong there leaves the store as it was.
 func failed(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *engine.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w: %w", operation, store.ErrUnavailable, err)
 	case !errors.As(err, &e):
@@ -37,6 +38,9 @@ func failed(operation string, err error) error {
 // failedToKeep is failed for a row whose only unique column, besides those that the store counts itself, is
 // the id of a command.
 func failedToKeep(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
 	switch engine.CodeOf(err) {
 	case engine.ConstraintUnique, engine.ConstraintPrimaryKey:
 		return fmt.Errorf("%s: %w: %w", operation, store.ErrIDKnown, err)

@@ -219,7 +219,7 @@ func (s *Store) settleAll() error {
 	p := &s.settling
 	s.staging.clear()
 	p.begin(s.view)
-	p.sweep(&s.staging, s.view.end+settleEvery)
+	p.sweep(&s.staging, s.view.end+p.every)
 	if err := s.writer.transaction(func() error { return p.write(s.writer) }); err != nil {
 		return err
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
 )
 
-// settleEvery is how many positions lie between the beginnings of two sweeps; each is through after half as
+// defaultSettleEvery is how many positions lie between the beginnings of two sweeps; each is through after half as
 // many. So one and a half times as many outcomes at most are read again when the file is opened after a crash
 // (at some 5 µs each), and so many heads at most are held in memory.
-const settleEvery = 16 << 10
+const defaultSettleEvery = 16 << 10
 
 // settling brings the rows of streams up to date. A commit writes its outcomes to the log and leaves the rows
 // of the streams that it touched as they are: with thousands of streams in use, a batch would dirty a page for
@@ -21,6 +21,7 @@ const settleEvery = 16 << 10
 // stream that took a hundred landings meanwhile is written once. When the sweep is through, the log up to
 // where it began need not be read again after a crash, and meta.settled says so.
 type settling struct {
+	every   uint64 // positions between the beginnings of two sweeps
 	settled uint64 // as in meta: every row reflects the log up to here at least
 	numbers int64  // the highest number of a row
 
@@ -44,7 +45,7 @@ type row struct {
 
 // choose decides which rows a commit writes that ends at the position.
 func (p *settling) choose(v *view, batch *staging, end uint64) {
-	if p.next == len(p.streams) && end >= p.from+settleEvery {
+	if p.next == len(p.streams) && end >= p.from+p.every {
 		p.begin(v)
 	}
 	p.sweep(batch, end)
@@ -75,7 +76,7 @@ func (p *settling) begin(v *view) {
 func (p *settling) sweep(batch *staging, end uint64) {
 	p.rows, p.swept, p.reached = p.rows[:0], 0, p.settled
 	all := uint64(len(p.streams))
-	due := min(all, all*(end-p.from)/(settleEvery/2)+1)
+	due := min(all, 2*all*(end-p.from)/p.every+1)
 	for at := p.next; at < int(due); at++ {
 		s := p.streams[at]
 		p.swept++

@@ -46,6 +46,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	s := &Store{config: config.withDefaults(), path: filepath.Join(config.Dir, file), view: newView()}
 	s.staging.byName = map[commands.Stream]int{}
+	s.settling.every = s.config.settleEvery
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.release())
 	}

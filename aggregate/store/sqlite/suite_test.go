@@ -2,6 +2,8 @@ package sqlite_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,17 +13,56 @@ import (
 	"github.com/ticketed/doorman/aggregate/store/storetest"
 )
 
-var backend = storetest.Backend{
-	Fresh: func(t testing.TB) func() store.Store {
-		dir := t.TempDir()
-		return func() store.Store {
-			s, err := sqlite.Open(context.Background(), sqlite.Config{Dir: dir, Lanes: storetest.Lanes, Migrate: true})
-			require.NoError(t, err)
-			return s
-		}
-	},
+func config(dir string) sqlite.Config {
+	return sqlite.Config{Dir: dir, Lanes: storetest.Lanes, Migrate: true}
 }
 
-func TestStoreKeepsItsContract(t *testing.T) { storetest.Run(t, backend) }
+func open(t testing.TB, c sqlite.Config) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(context.Background(), c)
+	require.NoError(t, err)
+	return s
+}
 
-func BenchmarkCommit(b *testing.B) { storetest.Benchmark(b, backend) }
+// settling is a backend whose sweeps are this many positions apart.
+func settling(every uint64) storetest.Backend {
+	return storetest.Backend{
+		Fresh: func(t testing.TB) func() store.Store {
+			dir := t.TempDir()
+			return func() store.Store { return open(t, config(dir).SettlingEvery(every)) }
+		},
+		Crashed: func(t testing.TB, s store.Store) store.Store {
+			return open(t, config(copied(t, s.(*sqlite.Store).Dir())).SettlingEvery(every))
+		},
+	}
+}
+
+// copied copies the data directory while the store is open, which is what a power failure leaves: every
+// commit has been flushed when it returns.
+func copied(t testing.TB, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	for _, name := range []string{"doorman.db", "doorman.db-wal"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(to, name), data, 0o600))
+	}
+	return to
+}
+
+func TestStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, settling(0))
+}
+
+func TestStoreKeepsItsContractWhileSweeping(t *testing.T) {
+	t.Parallel()
+	for name, every := range map[string]uint64{"at every commit": 1, "now and then": 9} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, settling(every), "Positions", "Streams", "Keeping", "Crashing", "Histories")
+		})
+	}
+}
+
+func BenchmarkCommit(b *testing.B) { storetest.Benchmark(b, settling(0)) }

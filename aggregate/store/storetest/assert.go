@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"testing"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,14 +11,21 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-func end(t testing.TB, s store.Reader) uint64 {
+// tb is a test, or one run of a property.
+type tb interface {
+	require.TestingT
+	Helper()
+	Name() string
+}
+
+func end(t tb, s store.Reader) uint64 {
 	n, err := s.End(context.Background())
 	require.NoError(t, err)
 	return n
 }
 
 // wholeLog reads the log in pages and checks that it is dense.
-func wholeLog(t testing.TB, s store.Reader) []*commands.Outcome {
+func wholeLog(t tb, s store.Reader) []*commands.Outcome {
 	var all []*commands.Outcome
 	for {
 		page, err := s.Log(context.Background(), uint64(len(all)), 100)
@@ -34,14 +40,14 @@ func wholeLog(t testing.TB, s store.Reader) []*commands.Outcome {
 	}
 }
 
-func facts(t testing.TB, s store.Reader, ids ...commands.ID) []aggregate.Fact {
+func facts(t tb, s store.Reader, ids ...commands.ID) []aggregate.Fact {
 	found, err := s.Lookup(context.Background(), ids)
 	require.NoError(t, err)
 	require.Len(t, found, len(ids))
 	return found
 }
 
-func statuses(t testing.TB, s store.Reader, ids ...commands.ID) []store.CommandStatus {
+func statuses(t tb, s store.Reader, ids ...commands.ID) []store.CommandStatus {
 	found, err := s.Status(context.Background(), ids)
 	require.NoError(t, err)
 	require.Len(t, found, len(ids))
@@ -61,7 +67,7 @@ func factOf(o *commands.Outcome) aggregate.Fact {
 	return f
 }
 
-func requireFact(t testing.TB, want *commands.Outcome, got aggregate.Fact) {
+func requireFact(t tb, want *commands.Outcome, got aggregate.Fact) {
 	t.Helper()
 	if !want.Landed() {
 		got.Version = 0 // says nothing of a rejection
@@ -69,7 +75,7 @@ func requireFact(t testing.TB, want *commands.Outcome, got aggregate.Fact) {
 	require.Equal(t, factOf(want), got)
 }
 
-func load(t testing.TB, s store.Lanes, streams ...commands.Stream) []*store.Record {
+func load(t tb, s store.Lanes, streams ...commands.Stream) []*store.Record {
 	records, err := s.Load(context.Background(), streams)
 	require.NoError(t, err)
 	require.Len(t, records, len(streams))
@@ -80,7 +86,7 @@ func load(t testing.TB, s store.Lanes, streams ...commands.Stream) []*store.Reco
 }
 
 // requireRecord checks that a record is at a head, and that its state and tail together reach it.
-func requireRecord(t testing.TB, want aggregate.Head, r *store.Record) {
+func requireRecord(t tb, want aggregate.Head, r *store.Record) {
 	t.Helper()
 	require.Equal(t, want, r.Head)
 	require.LessOrEqual(t, r.StateVersion, want.Version)
@@ -92,7 +98,7 @@ func requireRecord(t testing.TB, want aggregate.Head, r *store.Record) {
 	}
 }
 
-func requireHead(t testing.TB, s store.Store, stream commands.Stream, want aggregate.Head) {
+func requireHead(t tb, s store.Store, stream commands.Stream, want aggregate.Head) {
 	t.Helper()
 	r, ok, err := s.Head(context.Background(), stream)
 	require.NoError(t, err)
@@ -104,7 +110,7 @@ func requireHead(t testing.TB, s store.Store, stream commands.Stream, want aggre
 }
 
 // changelog reads a stream's changes in pages of the given size, checking that versions have no holes.
-func changelog(t testing.TB, s store.Reader, stream commands.Stream, after uint64, page int) []store.Change {
+func changelog(t tb, s store.Reader, stream commands.Stream, after uint64, page int) []store.Change {
 	var all []store.Change
 	for {
 		changes, err := s.Changes(context.Background(), stream, after, page)

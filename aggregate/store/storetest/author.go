@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +16,7 @@ import (
 // author composes batches the way a worker does: it holds lanes, loads streams before it changes them and
 // keeps what they have become, with the handles that the store gave it.
 type author struct {
-	t       testing.TB
+	t       tb
 	store   store.Store
 	claims  []store.Claim
 	now     time.Time
@@ -28,7 +27,7 @@ type author struct {
 }
 
 // newAuthor acquires the lanes, all of them when none is named.
-func newAuthor(t testing.TB, s store.Store, lanes ...int) *author {
+func newAuthor(t tb, s store.Store, lanes ...int) *author {
 	if len(lanes) == 0 {
 		for lane := range Lanes {
 			lanes = append(lanes, lane)
@@ -95,6 +94,9 @@ func event(data string) commands.Event {
 }
 
 func events(n int) []commands.Event {
+	if n == 0 {
+		return nil
+	}
 	made := make([]commands.Event, n)
 	for i := range made {
 		made[i] = event(fmt.Sprintf(`{"line": %d}`, i))

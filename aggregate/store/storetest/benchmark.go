@@ -29,15 +29,15 @@ import (
 // of Commit in milliseconds (p99-ms).
 func Benchmark(b *testing.B, backend Backend) {
 	for _, size := range []int{50, 500, 2000} {
-		b.Run(fmt.Sprintf("landed/batch=%d", size), func(b *testing.B) { benchmarkCommit(b, backend, traffic{size: size, states: 1}) })
+		b.Run(fmt.Sprintf("landed=%d", size), func(b *testing.B) { benchmarkCommit(b, backend, traffic{size: size, states: 1}) })
 	}
-	b.Run("landed/batch=500/states=1of10", func(b *testing.B) {
+	b.Run("landed=500,states=1of10", func(b *testing.B) {
 		benchmarkCommit(b, backend, traffic{size: 500, states: 10})
 	})
-	b.Run("landed/batch=500/ids=random", func(b *testing.B) {
+	b.Run("landed=500,ids=random", func(b *testing.B) {
 		benchmarkCommit(b, backend, traffic{size: 500, states: 1, randomIDs: true})
 	})
-	b.Run("unparked=30of100/batch=500", func(b *testing.B) {
+	b.Run("landed=500,unparked=150", func(b *testing.B) {
 		benchmarkCommit(b, backend, traffic{size: 500, states: 1, unparked: 150})
 	})
 }

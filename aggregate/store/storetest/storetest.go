@@ -13,6 +13,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,10 +31,13 @@ type Backend struct {
 	Fresh func(t testing.TB) (open func() store.Store)
 	// Shared says that several store objects may be open on one data set at once.
 	Shared bool
+	// Crashed gives what is found after the process and the machine have stopped at this moment, without
+	// the store being closed: a store opened on what is on disk now. It is nil where a server keeps the data.
+	Crashed func(t testing.TB, s store.Store) store.Store
 }
 
-// Run checks a backend against the contract of package store.
-func Run(t *testing.T, backend Backend) {
+// Run checks a backend against the contract of package store: against all of it, or the groups named.
+func Run(t *testing.T, backend Backend, groups ...string) {
 	suite := []group{
 		{"Positions", positionTests},
 		{"Ids", idTests},
@@ -42,11 +46,18 @@ func Run(t *testing.T, backend Backend) {
 		{"Parking", parkingTests},
 		{"Reading", readingTests},
 		{"Keeping", keepingTests},
+		{"Histories", historyTests},
 	}
 	if backend.Shared {
 		suite = append(suite, group{"Sharing", sharedTests})
 	}
+	if backend.Crashed != nil {
+		suite = append(suite, group{"Crashing", crashTests})
+	}
 	for _, g := range suite {
+		if len(groups) > 0 && !slices.Contains(groups, g.name) {
+			continue
+		}
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range g.tests {
@@ -74,11 +85,12 @@ type test struct {
 type data struct {
 	t     testing.TB
 	open  func() store.Store
+	crash func(testing.TB, store.Store) store.Store
 	store store.Store // the one most tests work with
 }
 
 func newData(t testing.TB, backend Backend) *data {
-	d := &data{t: t, open: backend.Fresh(t)}
+	d := &data{t: t, open: backend.Fresh(t), crash: backend.Crashed}
 	d.store = d.another()
 	return d
 }
@@ -87,6 +99,13 @@ func newData(t testing.TB, backend Backend) *data {
 func (d *data) another() store.Store {
 	s := d.open()
 	require.NotNil(d.t, s)
+	d.t.Cleanup(func() { require.NoError(d.t, s.Close()) })
+	return s
+}
+
+// crashed opens what a crash would leave now.
+func (d *data) crashed() store.Store {
+	s := d.crash(d.t, d.store)
 	d.t.Cleanup(func() { require.NoError(d.t, s.Close()) })
 	return s
 }
