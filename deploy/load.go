@@ -204,7 +204,8 @@ func secretFiles(environ []string, given map[string]any, from map[string]string)
 				continue
 			}
 			if _, both := given[s.key]; both {
-				problems = append(problems, Problem{s.key, "environment " + name, s.env() + " is set as well; only one of them can be meant"})
+				problems = append(problems, Problem{s.key, "environment " + name,
+					s.env() + " is set as well; only one of them can be meant"})
 				continue
 			}
 			content, err := os.ReadFile(path)

@@ -117,9 +117,10 @@ func (p *Program) warn() {
 }
 
 func (p *Program) typeNames() []string {
-	var names []string
-	for _, t := range p.types.Types() {
-		names = append(names, t.Name())
+	types := p.types.Types()
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = t.Name()
 	}
 	return names
 }

@@ -83,20 +83,24 @@ func newCaller(t *testing.T, url string) *caller {
 	return &caller{t: t, url: url, http: h, Client: c}
 }
 
-// do makes one request; headers are given as name, value, name, value.
-func (c *caller) do(method, path, body string, headers ...string) (*http.Response, string) {
+// got is an answer, read to its end.
+type got struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do makes one request.
+func (c *caller) do(method, path, body string) got {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
 	require.NoError(c.t, err)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
 	response, err := c.http.Do(r)
 	require.NoError(c.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	require.NoError(c.t, err)
-	return response, string(text)
+	return got{response.StatusCode, response.Header, string(text)}
 }
 
 var note = commands.Stream{Type: "document", ID: "note"}
@@ -162,37 +166,33 @@ func TestTheAddressesSayWhatTheyAre(t *testing.T) {
 	p, public := start(t, local(t))
 	admin := newCaller(t, p.AdminURL())
 	for _, call := range []*caller{public, admin} {
-		response, body := call.do("GET", "/livez", "")
-		require.Equal(t, 200, response.StatusCode)
-		require.JSONEq(t, `{"status":"live"}`, body)
-		response, body = call.do("GET", "/readyz", "")
-		require.Equal(t, 200, response.StatusCode)
-		require.JSONEq(t, `{"status":"ready"}`, body)
-		response, body = call.do("GET", "/", "")
-		require.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
-		require.Contains(t, body, "Doorman")
+		live := call.do("GET", "/livez", "")
+		require.Equal(t, 200, live.status)
+		require.JSONEq(t, `{"status":"live"}`, live.body)
+		ready := call.do("GET", "/readyz", "")
+		require.Equal(t, 200, ready.status)
+		require.JSONEq(t, `{"status":"ready"}`, ready.body)
+		home := call.do("GET", "/", "")
+		require.Equal(t, "text/plain; charset=utf-8", home.header.Get("Content-Type"))
+		require.Contains(t, home.body, "Doorman")
 
-		response, body = call.do("GET", "/nowhere", "")
-		require.Equal(t, 404, response.StatusCode)
-		require.Equal(t, problem.ContentType, response.Header.Get("Content-Type"))
-		require.Contains(t, body, `"code":"not_found"`)
-		response, body = call.do("DELETE", "/livez", "")
-		require.Equal(t, 405, response.StatusCode)
-		require.Equal(t, "GET, HEAD", response.Header.Get("Allow"))
-		require.Contains(t, body, `"code":"method_not_allowed"`)
+		nowhere := call.do("GET", "/nowhere", "")
+		require.Equal(t, 404, nowhere.status)
+		require.Equal(t, problem.ContentType, nowhere.header.Get("Content-Type"))
+		require.Contains(t, nowhere.body, `"code":"not_found"`)
+		not := call.do("DELETE", "/livez", "")
+		require.Equal(t, 405, not.status)
+		require.Equal(t, "GET, HEAD", not.header.Get("Allow"))
+		require.Contains(t, not.body, `"code":"method_not_allowed"`)
 	}
-	response, _ := public.do("PUT", "/v1/commands", "{}")
-	require.Equal(t, "GET, HEAD, POST", response.Header.Get("Allow"))
-	response, body := public.do("GET", "/problems/stale_ticket", "")
-	require.Equal(t, 200, response.StatusCode)
-	require.Contains(t, body, "Somebody changed this first")
-	_, body = public.do("GET", "/v1/limits", "")
+	require.Equal(t, "GET, HEAD, POST", public.do("PUT", "/v1/commands", "{}").header.Get("Allow"))
+	explained := public.do("GET", "/problems/stale_ticket", "")
+	require.Equal(t, 200, explained.status)
+	require.Contains(t, explained.body, "Somebody changed this first")
 	require.JSONEq(t, `{"max_array":256,"max_body":262144,"max_depth":32,"max_watched":256,"parked_per_stream":256,
-		"parked_per_session":1000,"parked":50000,"park_seconds":30}`, body)
-	response, _ = admin.do("GET", "/v1/limits", "")
-	require.Equal(t, 404, response.StatusCode, "operators' address")
-	response, _ = public.do("GET", "/metrics", "")
-	require.Equal(t, 404, response.StatusCode, "clients' address")
+		"parked_per_session":1000,"parked":50000,"park_seconds":30}`, public.do("GET", "/v1/limits", "").body)
+	require.Equal(t, 404, admin.do("GET", "/v1/limits", "").status, "operators' address")
+	require.Equal(t, 404, public.do("GET", "/metrics", "").status, "clients' address")
 }
 
 func TestWhatIsCountedIsTold(t *testing.T) {
@@ -205,7 +205,7 @@ func TestWhatIsCountedIsTold(t *testing.T) {
 	}
 	_, err := call.Send(t.Context(), create(`{}`), client.SendOptions{Wait: time.Second})
 	require.NoError(t, err)
-	_, text := newCaller(t, p.AdminURL()).do("GET", "/metrics", "")
+	text := newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
 	for _, line := range []string{
 		`doorman_outcomes_total{reason="",status="landed",type="document"} 2`,
 		`doorman_outcomes_total{reason="stale_ticket",status="rejected",type="document"} 2`,

@@ -128,7 +128,7 @@ func (a *app) send(ctx context.Context, o *sendOptions) error {
 	took := time.Since(began)
 	_ = s.bar.Finish()
 	notes := fmt.Sprintf("%d of them twice, seed %d", s.tally.repeats, o.seed)
-	if err := s.tally.print(a.stdout, took, notes); err != nil {
+	if err := s.tally.report(a.stdout, took, notes); err != nil {
 		return err
 	}
 	for _, failure := range s.tally.failures {
@@ -206,7 +206,7 @@ func progress(w io.Writer, total int, what string) *progressbar.ProgressBar {
 // check reads a file through and names its bad lines; nothing has been sent yet.
 func (f *commandFile) check(w io.Writer) (lines int, err error) {
 	bad := 0
-	err = f.each(func(_ *line, wrong *badLine) error {
+	err = f.each(func(_ *line, wrong *badLineError) error {
 		lines++
 		if wrong != nil {
 			if bad++; bad <= namedFailures {
@@ -266,7 +266,7 @@ func (s *sender) read(ctx context.Context) error {
 		}
 		return nil
 	})
-	err := s.file.each(func(l *line, bad *badLine) error {
+	err := s.file.each(func(l *line, bad *badLineError) error {
 		if bad != nil {
 			return bad
 		}

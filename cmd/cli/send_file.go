@@ -48,22 +48,22 @@ func (f *commandFile) open() (io.ReadCloser, error) {
 	return os.Open(f.path)
 }
 
-// badLine is a line that is no command.
-type badLine struct {
+// badLineError is a line that is no command.
+type badLineError struct {
 	path   string
 	number int
 	err    error
 }
 
-func (e *badLine) Error() string { return fmt.Sprintf("%s:%d: %v", e.path, e.number, e.err) }
-func (e *badLine) Unwrap() error { return e.err }
+func (e *badLineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.path, e.number, e.err) }
+func (e *badLineError) Unwrap() error { return e.err }
 
 // longestLine is a body and an expectation.
 const longestLine = 257 << 10
 
 // each reads the file, which may be gzipped whatever its name is, and calls take for every line but blank
-// ones: with the command, or with a *badLine. It stops at the first error that take returns.
-func (f *commandFile) each(take func(*line, *badLine) error) error {
+// ones: with the command, or with a *badLineError. It stops at the first error that take returns.
+func (f *commandFile) each(take func(*line, *badLineError) error) error {
 	opened, err := f.open()
 	if err != nil {
 		return err
@@ -85,9 +85,9 @@ func (f *commandFile) each(take func(*line, *badLine) error) error {
 			continue
 		}
 		l, err := readLine(bytes.Clone(scanner.Bytes()))
-		var bad *badLine
+		var bad *badLineError
 		if err != nil {
-			bad = &badLine{f.path, number, err}
+			bad = &badLineError{f.path, number, err}
 		}
 		l.number = number
 		if err := take(&l, bad); err != nil {
@@ -96,7 +96,7 @@ func (f *commandFile) each(take func(*line, *badLine) error) error {
 	}
 	switch err := scanner.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return &badLine{f.path, number + 1, fmt.Errorf("the line is longer than %d bytes", longestLine)}
+		return &badLineError{f.path, number + 1, fmt.Errorf("the line is longer than %d bytes", longestLine)}
 	case err != nil:
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
@@ -127,16 +127,20 @@ func readLine(text []byte) (line, error) {
 // takeExpectation gives the text without the member "expect". What is no object is left as it is, for
 // the decoder to say what is wrong.
 func (l *line) takeExpectation(text []byte) ([]byte, error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+	if !json.Valid(text) {
 		return text, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	start, err := decoder.Token()
+	if start != json.Delim('{') {
+		return text, err
 	}
 	rest, found := []byte{'{'}, false
 	for decoder.More() {
 		name, err := decoder.Token()
 		var value json.RawMessage
-		if err != nil || decoder.Decode(&value) != nil {
-			return text, nil
+		if err = errors.Join(err, decoder.Decode(&value)); err != nil {
+			return nil, err
 		}
 		if name == "expect" {
 			if err := json.Unmarshal(value, &l.want); err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-func readAll(t *testing.T, f *commandFile) (lines []*line, bad []*badLine) {
+func readAll(t *testing.T, f *commandFile) (lines []*line, bad []*badLineError) {
 	t.Helper()
-	require.NoError(t, f.each(func(l *line, wrong *badLine) error {
+	require.NoError(t, f.each(func(l *line, wrong *badLineError) error {
 		if wrong != nil {
 			bad = append(bad, wrong)
 			return nil
@@ -83,7 +83,7 @@ func TestABadLineIsNamedWithItsPlace(t *testing.T) {
 func TestALineThatIsTooLongEndsTheReading(t *testing.T) {
 	t.Parallel()
 	f := &commandFile{path: "-", stdin: strings.NewReader(lineA + "\n" + strings.Repeat("x", longestLine+1))}
-	err := f.each(func(*line, *badLine) error { return nil })
+	err := f.each(func(*line, *badLineError) error { return nil })
 	require.EqualError(t, err, "-:2: the line is longer than 263168 bytes")
 }
 
@@ -92,7 +92,7 @@ func TestReadingStopsAtAnErrorOfTheTaker(t *testing.T) {
 	stop := errors.New("stop")
 	f := &commandFile{path: "-", stdin: strings.NewReader(lineA + "\n" + lineB)}
 	taken := 0
-	require.ErrorIs(t, f.each(func(*line, *badLine) error { taken++; return stop }), stop)
+	require.ErrorIs(t, f.each(func(*line, *badLineError) error { taken++; return stop }), stop)
 	require.Equal(t, 1, taken)
 	require.ErrorIs(t, (&commandFile{path: filepath.Join(t.TempDir(), "no")}).each(nil), os.ErrNotExist)
 }

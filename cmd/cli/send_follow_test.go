@@ -39,8 +39,8 @@ func (w *world) status(_ context.Context, ids ...commands.ID) ([]commands.Comman
 	return views, nil
 }
 
-func following(w *world, wait time.Duration) *follower {
-	f := newFollower(newTally("file"), wait)
+func following(w *world) *follower {
+	f := newFollower(newTally("file"), time.Minute)
 	f.status, f.told = w.status, func() {}
 	return f
 }
@@ -49,7 +49,7 @@ func TestFollowingEndsWhenAllHasSettled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{known: map[commands.ID]commands.Status{}}
-		f := following(w, time.Minute)
+		f := following(w)
 		ids := make([]commands.ID, 1000)
 		for i := range ids {
 			ids[i] = commands.NewID()
@@ -77,7 +77,7 @@ func TestFollowingGivesUpWhenNothingHappens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{known: map[commands.ID]commands.Status{}}
-		f := following(w, time.Minute)
+		f := following(w)
 		id := commands.NewID()
 		w.set(id, commands.StatusParked)
 		f.add(followed{id: id, number: 7, want: wantLanded})
@@ -96,14 +96,14 @@ func TestFollowingEndsWithItsContextAndWithTheServer(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		f := following(&world{known: map[commands.ID]commands.Status{}}, time.Minute)
+		f := following(&world{known: map[commands.ID]commands.Status{}})
 		done := make(chan error, 1)
 		go func() { done <- f.run(ctx) }()
 		synctest.Wait()
 		cancel(interrupted)
 		require.ErrorIs(t, <-done, interrupted)
 	})
-	f := following(nil, time.Minute)
+	f := following(nil)
 	f.status = func(context.Context, ...commands.ID) ([]commands.CommandView, error) { return nil, interrupted }
 	f.add(followed{id: commands.NewID()})
 	f.noMore()

@@ -71,13 +71,16 @@ type placed []placement
 
 var _ heap.Interface = (*placed)(nil)
 
-func (p placed) Len() int      { return len(p) }
-func (p placed) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
-func (p placed) Less(i, j int) bool {
-	if p[i].place != p[j].place {
-		return p[i].place < p[j].place
-	}
-	return p[i].order < p[j].order
+// Len is heap.Interface's.
+func (p *placed) Len() int { return len(*p) }
+
+// Swap is heap.Interface's.
+func (p *placed) Swap(i, j int) { (*p)[i], (*p)[j] = (*p)[j], (*p)[i] }
+
+// Less is heap.Interface's.
+func (p *placed) Less(i, j int) bool {
+	a, b := &(*p)[i], &(*p)[j]
+	return a.place < b.place || a.place == b.place && a.order < b.order
 }
 
 // Push is heap.Interface's.

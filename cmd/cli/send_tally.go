@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -134,8 +135,8 @@ func sum[K comparable](counts map[K]int) int {
 	return total
 }
 
-// print writes the summary.
-func (t *tally) print(w io.Writer, took time.Duration, notes string) error {
+// report writes the summary.
+func (t *tally) report(w io.Writer, took time.Duration, notes string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -157,12 +158,9 @@ func breakdown[K ~string](counts map[K]int) string {
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
-	text := ""
+	parts := make([]string, len(keys))
 	for i, key := range keys {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%d %s", counts[key], key)
+		parts[i] = fmt.Sprintf("%d %s", counts[key], key)
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
