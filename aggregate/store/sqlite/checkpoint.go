@@ -9,12 +9,14 @@ import (
 
 // Commits append pages to SQLite's write-ahead log; a checkpoint moves them into the file. Most of it is done
 // on a connection of its own beside the commits. What came meanwhile is little, and is moved while commits
-// wait, since only a log that has been moved whole begins again from its front.
+// wait, and until every read that looks into the log is over (those that begin meanwhile do not): only then
+// does the log begin again from its front.
 const (
-	checkpointFrames = 4 << 10 // pages in the log that start a checkpoint: 32 MiB
-	remainderFrames  = 256     // pages that commits may wait for: 2 MiB
-	hardLimitFrames  = 64 << 10
-	lookEvery        = 8 // commits between looks at the length of the log
+	checkpointFrames = 4 << 10  // pages in the log that start a checkpoint: 32 MiB
+	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
+	hardLimitFrames  = 16 << 10 // pages after which commits wait for the whole checkpoint: 128 MiB
+	lookEvery        = 8        // commits between looks at the length of the log
+	waitForReads     = "100"    // milliseconds
 )
 
 // checkpoints keeps the write-ahead log short.
@@ -30,7 +32,8 @@ type checkpoints struct {
 }
 
 func openCheckpoints(s *Store) (*checkpoints, error) {
-	conn, err := engine.Open(s.path, engine.Options{Pragmas: s.pragmas(readerCacheBytes)})
+	pragmas := append(s.pragmas(readerCacheBytes), "busy_timeout = "+waitForReads)
+	conn, err := engine.Open(s.path, engine.Options{Pragmas: pragmas})
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +57,14 @@ func (c *checkpoints) committed(writer *engine.Conn) {
 	default:
 	}
 	if frames > hardLimitFrames {
-		// Commits outran the checkpoints, or a reader held on to an old page for long: let them wait.
-		if _, _, err := writer.Checkpoint(engine.Passive); err != nil {
-			c.log.Warn("checkpoint of the store failed", "err", err)
-		}
+		c.tell(finish(writer, engine.Restart))
+	}
+}
+
+// tell reports a failure. It will be tried again: the log is still long at the next look.
+func (c *checkpoints) tell(err error) {
+	if err != nil {
+		c.log.Warn("checkpoint of the store failed", "err", err)
 	}
 }
 
@@ -69,10 +76,7 @@ func (c *checkpoints) run() {
 			return
 		case <-c.wanted:
 		}
-		if err := c.checkpoint(); err != nil {
-			// It will be tried again: the log is still long at the next look.
-			c.log.Warn("checkpoint of the store failed", "err", err)
-		}
+		c.tell(c.checkpoint())
 	}
 }
 
@@ -92,7 +96,15 @@ func (c *checkpoints) checkpoint() error {
 	}
 	c.store.writing.Lock()
 	defer c.store.writing.Unlock()
-	_, _, err := c.conn.Checkpoint(engine.Passive)
+	return finish(c.conn, engine.Restart)
+}
+
+// finish moves what is left, and makes the log begin again. The caller holds writing.
+func finish(conn *engine.Conn, mode int) error {
+	_, _, err := conn.Checkpoint(mode)
+	if engine.CodeOf(err)&0xff == engine.Busy {
+		return nil // a read takes long; the next checkpoint finds the log where this one left it
+	}
 	return err
 }
 
@@ -104,6 +116,5 @@ func (c *checkpoints) halt() {
 
 // close does a last checkpoint, which leaves the log empty. Nobody reads or writes any more.
 func (c *checkpoints) close() error {
-	_, _, err := c.conn.Checkpoint(engine.Truncate)
-	return errors.Join(err, c.conn.Close())
+	return errors.Join(finish(c.conn, engine.Truncate), c.conn.Close())
 }

@@ -1,5 +1,7 @@
 package sqlite
 
+import "fmt"
+
 // SettlingEvery is the configuration with sweeps this many positions apart, so that few commits see many.
 func (c Config) SettlingEvery(positions uint64) Config {
 	c.settleEvery = positions
@@ -8,3 +10,24 @@ func (c Config) SettlingEvery(positions uint64) Config {
 
 // Dir is where the store is.
 func (s *Store) Dir() string { return s.config.Dir }
+
+// LimitPages makes the disk look as if it had room for so many pages.
+func (s *Store) LimitPages(n int) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.writer.conn.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", n))
+}
+
+// Settled is the position up to which nothing is read again after a crash.
+func (s *Store) Settled() uint64 {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.settling.settled
+}
+
+// Unsettled is how many streams' rows lag behind.
+func (s *Store) Unsettled() int {
+	s.view.mu.RLock()
+	defer s.view.mu.RUnlock()
+	return len(s.view.unsettled)
+}

@@ -126,6 +126,7 @@ func (c *Conn) Changes() int { return int(sqlite3.Xsqlite3_changes(c.tls, c.db))
 const (
 	Look     = sqlite3.SQLITE_CHECKPOINT_NOOP     // move nothing, only tell
 	Passive  = sqlite3.SQLITE_CHECKPOINT_PASSIVE  // as far as it goes without waiting for anybody
+	Restart  = sqlite3.SQLITE_CHECKPOINT_RESTART  // all of it, waiting, and the next write begins at the front
 	Truncate = sqlite3.SQLITE_CHECKPOINT_TRUNCATE // all of it, waiting, and the log is emptied
 )
 

@@ -1,0 +1,157 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/sqlite"
+	"github.com/ticketed/doorman/commands"
+)
+
+func newStore(t *testing.T, c sqlite.Config) (*sqlite.Store, *hand) {
+	t.Helper()
+	s := open(t, c)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	h, err := newHand(s)
+	require.NoError(t, err)
+	return s, h
+}
+
+func TestAFullDiskIsUnavailableAndNothingOfTheBatchStays(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()))
+	_, err := h.land([]byte(`{}`), 1)
+	require.NoError(t, err)
+	require.NoError(t, s.LimitPages(60))
+	_, err = h.land(bytes.Repeat([]byte("x"), 1<<20), 1, 2)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.NotErrorIs(t, err, store.ErrFateUnknown)
+	require.NoError(t, sound(s, 3))
+	require.NoError(t, s.LimitPages(1<<30))
+	covered, err := h.land([]byte(`{}`), 1, 2)
+	require.NoError(t, err)
+	require.Equal(t, store.Range{First: 2, Last: 3}, covered)
+	require.NoError(t, sound(s, 3))
+}
+
+func TestACommitWhoseContextIsOverIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()))
+	batch, err := h.batch([]byte(`{}`), 1)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = s.Commit(ctx, batch)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	_, err = s.Commit(context.Background(), batch)
+	require.NoError(t, err, "it was not stored, and can be")
+}
+
+func TestABatchThatDoesNotFollowItsStreamsIsRefused(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()))
+	_, err := h.land([]byte(`{}`), 1)
+	require.NoError(t, err)
+	for name, spoil := range map[string]func(*store.Batch){
+		"a hole in the versions":    func(b *store.Batch) { b.Outcomes[0].Version++ },
+		"a head above its landings": func(b *store.Batch) { b.Heads[0].Head.Version++ },
+		"a head of another action":  func(b *store.Batch) { b.Heads[0].Head.Action = commands.NewID() },
+		"a landing without a head":  func(b *store.Batch) { b.Heads = nil },
+		"a state above the head":    func(b *store.Batch) { b.Heads[0].StateVersion++ },
+		"no handle":                 func(b *store.Batch) { b.Heads[0].Handle = nil },
+		"another stream's handle":   func(b *store.Batch) { b.Heads[0].Stream = commands.Stream{Type: "a", ID: "b"} },
+		"another backend's handle":  func(b *store.Batch) { b.Heads[0].Handle = &store.Handle{Value: 7} },
+	} {
+		clear(h.records)
+		batch, err := h.batch([]byte(`{}`), 1)
+		require.NoError(t, err, name)
+		spoil(batch)
+		_, err = s.Commit(context.Background(), batch)
+		require.Error(t, err, name)
+		for _, not := range []error{store.ErrIDKnown, store.ErrFenced, store.ErrUnavailable, store.ErrFateUnknown} {
+			require.NotErrorIs(t, err, not, name)
+		}
+		require.NoError(t, sound(s, 2), name)
+	}
+}
+
+func TestAHandleLoadedBeforeALaneWasAcquiredIsStale(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()).SettlingEvery(1))
+	_, err := h.land([]byte(`{}`), 1)
+	require.NoError(t, err)
+	again, err := newHand(s)
+	require.NoError(t, err)
+	_, err = again.land([]byte(`{}`), 1)
+	require.NoError(t, err)
+	h.claims = again.claims
+	_, err = h.land([]byte(`{}`), 1)
+	require.Error(t, err)
+	require.NoError(t, sound(s, 2))
+}
+
+// The log of SQLite must not grow for ever under commits that never pause, nor while reads go on.
+func TestTheWriteAheadLogStaysShort(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, h := newStore(t, config(dir))
+	stop := make(chan struct{})
+	var reading sync.WaitGroup
+	for range 4 {
+		reading.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = s.Log(context.Background(), 0, 10)
+				}
+			}
+		})
+	}
+	data := bytes.Repeat([]byte("x"), 200<<10)
+	for range 250 {
+		_, err := h.land(data, 1, 2, 3, 4, 5)
+		require.NoError(t, err)
+	}
+	close(stop)
+	reading.Wait()
+	log, err := os.Stat(filepath.Join(dir, "doorman.db-wal"))
+	require.NoError(t, err)
+	require.Less(t, log.Size(), int64(128<<20), "250 MB were written")
+	require.NoError(t, sound(s, 6))
+}
+
+// After a crash no more than one and a half sweeps' worth of outcomes, and a batch, are read again.
+func TestWhatIsReadAgainAfterACrashIsBounded(t *testing.T) {
+	t.Parallel()
+	const every = 100
+	s, h := newStore(t, config(t.TempDir()).SettlingEvery(every))
+	for n := range 400 {
+		covered, err := h.land([]byte(`{}`), n%30, 30+n%7, 40+n)
+		require.NoError(t, err)
+		require.LessOrEqual(t, covered.Last-s.Settled(), uint64(every*3/2+2*3))
+		require.LessOrEqual(t, s.Unsettled(), every*3/2+2*3)
+	}
+	require.NotZero(t, s.Settled())
+	require.NoError(t, sound(s, 440))
+}
+
+func TestRejectionsAloneSettleToo(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()).SettlingEvery(10))
+	for range 50 {
+		_, err := s.Commit(context.Background(), &store.Batch{Claims: h.claims, Outcomes: []*commands.Outcome{
+			{ID: commands.NewID(), Stream: name(1), Reason: commands.StaleTicket},
+		}})
+		require.NoError(t, err)
+	}
+	require.Greater(t, s.Settled(), uint64(30))
+}

@@ -1,0 +1,120 @@
+package sqlite
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
+	"github.com/ticketed/doorman/commands"
+)
+
+// Every error of SQLite comes to one of ours: see package store, Errors.
+func TestErrorsOfSQLiteComeToOurs(t *testing.T) {
+	t.Parallel()
+	ours := []error{store.ErrIDKnown, store.ErrUnavailable, store.ErrFateUnknown, store.ErrFenced}
+	for _, c := range []struct {
+		name string
+		got  error
+		want error // nil: none of ours
+	}{
+		{"busy", failed("x", &engine.Error{Code: engine.Busy}), store.ErrUnavailable},
+		{"full", failed("x", &engine.Error{Code: engine.Full}), store.ErrUnavailable},
+		{"reading fails", failed("x", &engine.Error{Code: engine.IOError | 1<<8}), store.ErrUnavailable},
+		{"damaged", failed("x", &engine.Error{Code: engine.Corrupt}), store.ErrUnavailable},
+		{"a check is violated", failed("x", &engine.Error{Code: engine.Constraint | 1<<8}), nil},
+		{"an id is there", failedToKeep("x", &engine.Error{Code: engine.ConstraintUnique}), store.ErrIDKnown},
+		{"a check is violated by a row", failedToKeep("x", &engine.Error{Code: engine.Constraint | 1<<8}), nil},
+		{"full at the end", failedToEnd(&engine.Error{Code: engine.Full}), store.ErrUnavailable},
+		{"writing fails at the end", failedToEnd(&engine.Error{Code: engine.IOErrorWrite}), store.ErrUnavailable},
+		{"flushing fails at the end", failedToEnd(&engine.Error{Code: engine.IOError | 4<<8}), store.ErrFateUnknown},
+		{"something else", failed("x", errors.New("else")), nil},
+	} {
+		for _, e := range ours {
+			require.Equal(t, e == c.want, errors.Is(c.got, e), "%s: %v, %v", c.name, c.got, e)
+		}
+	}
+	require.NoError(t, failed("x", nil))
+	require.NoError(t, failedToKeep("x", nil))
+}
+
+func TestPagesOfLandingsAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var want []landing
+		var h head
+		for range rapid.IntRange(0, 200).Draw(t, "landings") {
+			var last landing
+			if len(want) > 0 {
+				last = want[len(want)-1]
+			}
+			l := landing{first: last.first + rapid.Uint64Range(1, 1<<20).Draw(t, "versions"),
+				position: last.position + rapid.Uint64Range(1, 1<<40).Draw(t, "positions")}
+			want = append(want, l)
+			h.land(l)
+		}
+		var got []landing
+		for _, written := range append(h.sealed, h.tail) {
+			p, err := decodePage(written.bytes())
+			require.NoError(t, err)
+			require.Equal(t, written.count, p.count)
+			require.Equal(t, written.first, p.first)
+			require.Equal(t, written.last, p.last)
+			require.LessOrEqual(t, p.count, pageSize)
+			for l := range p.all() {
+				got = append(got, l)
+			}
+		}
+		require.Equal(t, want, got)
+	})
+}
+
+func FuzzDecodePage(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{1, 1, 2, 2})
+	f.Add([]byte{0x80})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodePage(b)
+		if err != nil {
+			return
+		}
+		n := 0
+		for range p.all() {
+			n++
+		}
+		require.Equal(t, p.count, n)
+	})
+}
+
+func TestStreamNamesAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	for _, s := range []commands.Stream{{}, {Type: "order", ID: "42"}, {Type: "a-b_c", ID: "A.b:c-d_e"},
+		{Tenant: "t", Type: "order", ID: "42"}, {Tenant: "t/u", Type: "order", ID: "42"}} {
+		require.Equal(t, s, parseStreamName(streamName(s)))
+	}
+}
+
+func TestClocksAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	want := clocks{{worked: time.Hour + 1, at: 1764000000000001}, {}, {worked: 1 << 60}}
+	got, err := decodeClocks(want.encode(), 3)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	for cut := range want.encode() {
+		_, err := decodeClocks(want.encode()[:cut], 3)
+		require.Error(t, err)
+	}
+}
+
+// A clock that was saved a moment ago has gone on since; one that was saved long ago stood still.
+func TestUntilCountsFromTheSavedClockWhileItIsFresh(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	saved := func(ago time.Duration) clock { return clock{worked: 10 * time.Second, at: now.Add(-ago).UnixMicro()} }
+	require.Equal(t, now.Add(28*time.Second), saved(2*time.Second).until(40*time.Second, now))
+	require.Equal(t, now.Add(30*time.Second), saved(time.Hour).until(40*time.Second, now))
+}
