@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -102,6 +103,7 @@ func (c Config) session() map[string]string {
 		"enable_bitmapscan": "off",
 		"enable_hashjoin":   "off",
 		"enable_mergejoin":  "off",
+		"enable_material":   "off",
 		"jit":               "off",
 	}
 }
@@ -118,9 +120,7 @@ func (c Config) pool(conns int) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: URL: %w", err)
 	}
-	for name, value := range c.session() {
-		pool.ConnConfig.RuntimeParams[name] = value
-	}
+	maps.Copy(pool.ConnConfig.RuntimeParams, c.session())
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = c.Timeout / 2
 	}

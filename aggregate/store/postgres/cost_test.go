@@ -133,3 +133,54 @@ func processTime(b *testing.B, pid int) time.Duration {
 	require.NoError(b, err)
 	return time.Duration(ns)
 }
+
+// BenchmarkReads reads from a log of 100,000 landings on 2,000 streams; a tail is 16 events long at most.
+func BenchmarkReads(b *testing.B) {
+	ctx := context.Background()
+	config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(b), Lanes: lanes, Migrate: true}
+	s := open(b, config)
+	claims, err := s.Acquire(ctx, []int{0, 1, 2, 3}, "reads")
+	require.NoError(b, err)
+	names := make([]commands.Stream, 2000)
+	for i := range names {
+		names[i] = commands.Stream{Type: "order", ID: strconv.Itoa(i)}
+	}
+	records, err := s.Load(ctx, names)
+	require.NoError(b, err)
+	var ids []commands.ID
+	for version := range uint64(50) {
+		batch := &store.Batch{Claims: claims}
+		for i, r := range records {
+			o := &commands.Outcome{ID: commands.NewID(), Stream: names[i], Type: "add_line", Version: version + 1,
+				At: time.Now(), Events: []commands.Event{{Type: "line_added", Schema: 1, Data: bytes.Repeat([]byte("0123456789"), 15)}}}
+			change := &store.HeadChange{Stream: names[i], Handle: r.Handle, Head: aggregate.Head{Version: version + 1, Action: o.ID}}
+			if (version+uint64(i))%16 == 0 {
+				change.State, change.StateVersion = bytes.Repeat([]byte("0123456789"), 25), version+1
+			}
+			batch.Outcomes, batch.Heads = append(batch.Outcomes, o), append(batch.Heads, change)
+			ids = append(ids, o.ID)
+		}
+		_, err := s.Commit(ctx, batch)
+		require.NoError(b, err)
+	}
+	for name, read := range map[string]func(i int) error{
+		"Head":        func(i int) error { _, _, err := s.Head(ctx, names[i%2000]); return err },
+		"StateBefore": func(i int) error { _, err := s.StateBefore(ctx, names[i%2000], uint64(i%50)); return err },
+		"Changes/20":  func(i int) error { _, err := s.Changes(ctx, names[i%2000], uint64(i%30), 20); return err },
+		"Load/1":      func(i int) error { _, err := s.Load(ctx, names[i%2000:i%2000+1]); return err },
+		"Load/1000":   func(i int) error { _, err := s.Load(ctx, names[i%1000:i%1000+1000]); return err },
+		"Lookup/1":    func(i int) error { _, err := s.Lookup(ctx, ids[i%100_000:i%100_000+1]); return err },
+		"Lookup/1000": func(i int) error { _, err := s.Lookup(ctx, ids[i%99_000:i%99_000+1000]); return err },
+		"Status/256":  func(i int) error { _, err := s.Status(ctx, ids[i%99_000:i%99_000+256]); return err },
+		"Log/1":       func(i int) error { _, err := s.Log(ctx, uint64(i%100_000), 1); return err },
+		"Log/1000":    func(i int) error { _, err := s.Log(ctx, uint64(i%99_000), 1000); return err },
+		"End":         func(int) error { _, err := s.End(ctx); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				require.NoError(b, read(i*7919))
+			}
+		})
+	}
+}

@@ -14,7 +14,7 @@ func Drop(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeDB(db)
 	if _, err := db.ExecContext(ctx, `drop schema if exists `+pgx.Identifier{config.Schema}.Sanitize()+` cascade`); err != nil {
 		return failure("drop the schema", err)
 	}

@@ -19,7 +19,6 @@ const (
 	stateUndefinedTable  = "42P01"
 	stateLockTimeout     = "55P03"
 	stateTimeout         = "57014" // of a statement
-	stateReadOnly        = "25006" // a standby
 )
 
 // notSentError: there was no connection, or the statement could not be prepared on it.
@@ -34,14 +33,13 @@ type rowError struct{ err error }
 func (e *rowError) Error() string { return e.err.Error() }
 func (e *rowError) Unwrap() error { return e.err }
 
-// unavailableClasses are conditions of the server, not of the statement: connection exceptions,
-// transaction rollbacks such as a deadlock, resources used up, limits of objects in use, operator
-// intervention (also a cancelled or timed-out statement), and system errors.
-var unavailableClasses = map[string]bool{"08": true, "40": true, "53": true, "55": true, "57": true, "58": true}
+// contentClasses are the classes of answers that blame what was to be stored: data that the types cannot
+// hold, violated constraints, limits such as the length of a row. All others are about the server, the
+// session or the schema, and go away when somebody mends those.
+var contentClasses = map[string]bool{"22": true, "23": true, "54": true}
 
 func state(err error) string {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return answer.Code
 	}
 	return ""
@@ -50,31 +48,21 @@ func state(err error) string {
 // failure maps an error of anything but a commit that was sent: whatever the server did not say itself is
 // a broken connection, a context that is over or a closed pool.
 func failure(doing string, err error) error {
-	var (
-		answer *pgconn.PgError
-		row    *rowError
-	)
-	if errors.As(err, &row) || errors.As(err, &answer) && !unavailable(answer) {
+	_, unreadable := errors.AsType[*rowError](err)
+	if code := state(err); unreadable || len(code) == 5 && contentClasses[code[:2]] {
 		return fmt.Errorf("postgres: %s: %w", doing, err)
 	}
 	return fmt.Errorf("%w: postgres: %s: %w", store.ErrUnavailable, doing, err)
 }
 
-func unavailable(answer *pgconn.PgError) bool {
-	return answer.Code == stateReadOnly || len(answer.Code) == 5 && unavailableClasses[answer.Code[:2]]
-}
-
 // commitFailure maps an error of a commit that may have been sent. executed says that the result of
 // commit_batch had come, so that the commit itself had begun.
 func commitFailure(err error, executed bool) error {
-	var (
-		answer  *pgconn.PgError
-		notSent *notSentError
-	)
-	if errors.As(err, &notSent) || pgconn.SafeToRetry(err) {
+	if _, notSent := errors.AsType[*notSentError](err); notSent || pgconn.SafeToRetry(err) {
 		return failure("commit", err)
 	}
-	if !errors.As(err, &answer) {
+	answer, answered := errors.AsType[*pgconn.PgError](err)
+	if !answered {
 		return fmt.Errorf("%w: postgres: %w", store.ErrFateUnknown, err)
 	}
 	// An error that leaves the session intact is the answer in place of a commit. One that ends the

@@ -93,15 +93,15 @@ select asked.n, s.stream, s.state_version, s.state,
         where l.stream = s.stream order by l.version desc, l.quiet desc limit 1
        ) head on true
   left join lateral (
-       select array_agg(t.body order by t.version) as bodies from log t
-        where t.stream = s.stream and t.version > s.state_version and t.quiet = 0
+       select array_agg(t.body) as bodies
+         from (select body from log l
+                where l.stream = s.stream and l.version > s.state_version and l.quiet = 0
+                order by l.version) t
        ) tail on true
   left join lateral (
-       select array_agg(p.id order by p.seq) as ids, array_agg(p.seq order by p.seq) as seqs,
-              array_agg(p.parked_at order by p.seq) as ats, array_agg(p.deadline order by p.seq) as deadlines,
-              array_agg(p.body order by p.seq) as bodies
-         from parked p
-        where p.lane = asked.lane and p.name = asked.name
+       select array_agg(p.id) as ids, array_agg(p.seq) as seqs, array_agg(p.parked_at) as ats,
+              array_agg(p.deadline) as deadlines, array_agg(p.body) as bodies
+         from (select * from parked where lane = asked.lane and parked.name = asked.name order by seq) p
        ) waiting on true
  order by asked.n`}
 

@@ -40,7 +40,7 @@ func Migrate(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeDB(db)
 	if err := makeSchema(ctx, db, config.Schema); err != nil {
 		return failure("make the schema", err)
 	}
@@ -60,7 +60,7 @@ func MigrationStatus(ctx context.Context, config Config) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer closeDB(db)
 	applied, err := appliedAt(ctx, db)
 	if err != nil {
 		return nil, failure("read the migrations", err)
@@ -104,6 +104,9 @@ func (c Config) goose() (*goose.Provider, *sql.DB, error) {
 	return provider, db, nil
 }
 
+// closeDB ends the connections of a migration; they have nothing left to say.
+func closeDB(db *sql.DB) { _ = db.Close() }
+
 // lockID is of the schema, so that stores in one database do not wait for each other.
 func lockID(schema string) int64 {
 	hash := fnv.New64a()
@@ -146,14 +149,14 @@ insert into lanes (lane) select generate_series(0, made.lanes - 1) from made`, h
 
 // appliedAt tells which migrations have been applied and when; none when there is no such table.
 func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
-	rows, err := db.QueryContext(ctx, `select version_id, tstamp from `+goose.DefaultTablename+` where is_applied and version_id > 0`)
+	rows, err := db.QueryContext(ctx, `select version_id, tstamp from goose_db_version where is_applied and version_id > 0`)
 	if state(err) == stateUndefinedTable {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what went wrong, rows.Err says
 	applied := map[int64]time.Time{}
 	for rows.Next() {
 		var (
@@ -174,7 +177,7 @@ func check(ctx context.Context, config Config) (store.Identity, error) {
 	if err != nil {
 		return store.Identity{}, err
 	}
-	defer db.Close()
+	defer closeDB(db)
 	applied, err := appliedAt(ctx, db)
 	if err != nil {
 		return store.Identity{}, failure("read the migrations", err)
@@ -185,13 +188,15 @@ func check(ctx context.Context, config Config) (store.Identity, error) {
 	var identity store.Identity
 	err = db.QueryRowContext(ctx, `select epoch, lanes from meta`).Scan(&identity.Epoch, &identity.Lanes)
 	if errors.Is(err, sql.ErrNoRows) {
-		return store.Identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run the migrations again", store.ErrSchema, config.Schema)
+		return store.Identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run the migrations again",
+			store.ErrSchema, config.Schema)
 	}
 	if err != nil {
 		return store.Identity{}, failure("read the identity", err)
 	}
 	if config.Lanes != 0 && config.Lanes != identity.Lanes {
-		return store.Identity{}, fmt.Errorf("%w: schema %q has %d lanes and %d are configured: configure %d, or have the number changed by an operator",
+		return store.Identity{}, fmt.Errorf("%w: schema %q has %d lanes and %d are configured: configure %d, "+
+			"or have the number changed by an operator",
 			store.ErrSchema, config.Schema, identity.Lanes, config.Lanes, identity.Lanes)
 	}
 	return identity, nil

@@ -13,8 +13,10 @@ import (
 
 var readStream = &statement{"read_stream", `
 select s.state_version, s.state, head.position, head.version, head.id, head.body,
-       (select array_agg(t.body order by t.version) from log t
-         where t.stream = s.stream and t.version > s.state_version and t.quiet = 0)
+       (select array_agg(t.body)
+          from (select body from log l
+                 where l.stream = s.stream and l.version > s.state_version and l.quiet = 0
+                 order by l.version) t)
   from streams s
  cross join lateral (
        select l.position, l.version, l.id, l.body from log l
@@ -41,8 +43,9 @@ func (s *Store) Head(ctx context.Context, stream commands.Stream) (*store.Record
 
 // readState takes the newest of the stream's state and the snapshots, and the version of the head.
 var readState = &statement{"read_state", `
-select (select max(l.version) from log l where l.stream = s.stream), kept.version, kept.state
+select head.version, kept.version, kept.state
   from streams s
+ cross join lateral (select max(version) as version from log where stream = s.stream) head
   left join lateral (
        (select s.state_version as version, s.state as state
          where s.state_version <= $2 and s.state is not null)
@@ -62,7 +65,7 @@ func (s *Store) StateBefore(ctx context.Context, stream commands.Stream, version
 	err := s.reads.query(ctx, readState, func(r row) error {
 		head, kept = r.uint64(0), store.Snapshot{Version: r.uint64(1), State: r.bytes(2)}
 		return nil
-	}, nameParam(stream), int64Param(int64(version)))
+	}, nameParam(stream), numberParam(version))
 	if err != nil {
 		return store.Snapshot{}, failure("read a state", err)
 	}
@@ -75,8 +78,9 @@ func (s *Store) StateBefore(ctx context.Context, stream commands.Stream, version
 // readChanges gives the version of the head with each landing that holds one of the $3 events after $2, or
 // with none when there is no such landing. The first may begin before, the last end after what is asked for.
 var readChanges = &statement{"read_changes", `
-select (select max(l.version) from log l where l.stream = s.stream), change.position, change.version, change.id, change.body
+select head.version, change.position, change.version, change.id, change.body
   from streams s
+ cross join lateral (select max(version) as version from log where stream = s.stream) head
   left join lateral (
        (select position, version, id, body from log
          where stream = s.stream and version > $2 and version < $2 + $3::bigint and quiet = 0)
@@ -111,7 +115,7 @@ func (s *Store) Changes(ctx context.Context, stream commands.Stream, after uint6
 			}
 		}
 		return nil
-	}, nameParam(stream), int64Param(int64(after)), int64Param(int64(max(limit, 1))))
+	}, nameParam(stream), numberParam(after), limitParam(max(limit, 1)))
 	if err != nil {
 		return nil, failure("read a changelog", err)
 	}
@@ -199,7 +203,8 @@ select c.position, l.position, l.id, l.version, l.name, l.body
   from counter c
   left join lateral (
        select position, id, version, name, body from log where position > $1 order by position limit $2::bigint
-       ) l on true`}
+       ) l on true
+ order by l.position`}
 
 // Log reads outcomes by position.
 func (s *Store) Log(ctx context.Context, after uint64, limit int) ([]*commands.Outcome, error) {
@@ -218,7 +223,7 @@ func (s *Store) Log(ctx context.Context, after uint64, limit int) ([]*commands.O
 		}
 		outcomes = append(outcomes, o)
 		return nil
-	}, int64Param(int64(after)), int64Param(int64(limit)))
+	}, numberParam(after), limitParam(limit))
 	if err != nil {
 		return nil, failure("read the log", err)
 	}
@@ -254,7 +259,7 @@ func (s *Store) DeadLetters(ctx context.Context, after uint64, limit int) ([]sto
 		letters = append(letters, store.DeadLetter{N: r.uint64(0), At: r.time(1), Envelope: e,
 			Reason: commands.Reason(r.text(4)), Cause: r.text(5)})
 		return record.DecodeEnvelope(r.bytes(6), e)
-	}, int64Param(int64(after)), int64Param(int64(limit)))
+	}, numberParam(after), limitParam(limit))
 	if err != nil {
 		return nil, failure("read dead letters", err)
 	}

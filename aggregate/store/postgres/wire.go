@@ -116,7 +116,12 @@ func timestamp(v time.Time) int64 { return v.UnixMicro() - postgresEpoch }
 
 // Single parameters.
 
-func int64Param(v int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(v)) }
+// numberParam writes a bigint. A number beyond all that are stored is as good as a quarter of the largest,
+// of which several can be added up.
+func numberParam(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, min(v, 1<<61)) }
+
+// limitParam writes a bigint for the number of rows wanted; below zero it is none.
+func limitParam(v int) []byte { return numberParam(uint64(max(v, 0))) }
 
 func nameParam(s commands.Stream) []byte { return appendName(nil, s) }
 

@@ -46,7 +46,7 @@ func Schema(t testing.TB) string {
 			t.Errorf("the schema %s stays behind: %v", name, err)
 			return
 		}
-		defer conn.Close(ctx)
+		defer func() { _ = conn.Close(ctx) }()
 		if _, err := conn.Exec(ctx, "drop schema if exists "+name+" cascade"); err != nil {
 			t.Errorf("the schema %s stays behind: %v", name, err)
 		}
