@@ -1,7 +1,9 @@
 package aggregate
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/ticketed/doorman/commands"
@@ -11,37 +13,52 @@ import (
 // ends and take the work away from the goroutine that is caught in it. A nil Guard guards nothing.
 type Guard struct {
 	running atomic.Pointer[commands.Envelope]
-	steps   atomic.Uint64
+	step    atomic.Uint64 // the number of the run under way; 0 between runs, and for good once abandoned
+	runs    uint64        // how many there were, for the judging goroutine alone
 }
 
-// abandoned marks a goroutine whose work was taken away.
-var abandoned = new(commands.Envelope)
-
-// Running tells what is being run, nil for nothing, and a number that is another one with every run. An
-// envelope without an id stands for the code that folds or encodes the state of its stream.
+// Running tells what is being run, nil for nothing, and the number of that run, which is never 0 nor
+// that of another one. An envelope without an id stands for the code that folds or encodes the state of
+// its stream.
 func (g *Guard) Running() (*commands.Envelope, uint64) {
-	return g.running.Load(), g.steps.Load()
+	for {
+		step := g.step.Load()
+		if step == 0 {
+			return nil, 0
+		}
+		if env := g.running.Load(); g.step.Load() == step {
+			return env, step
+		}
+	}
 }
 
-// Abandon takes the work away from the goroutine that still runs what Running told. It reports false
-// when that has ended meanwhile. A goroutine that was abandoned ends (runtime.Goexit) as soon as the
-// aggregate's code returns, without touching anything.
-func (g *Guard) Abandon(running *commands.Envelope, step uint64) bool {
-	return g.steps.Load() == step && g.running.CompareAndSwap(running, abandoned)
+// Abandon takes the work away from the goroutine that is caught in the run of that number. It reports
+// false when that has ended meanwhile. A goroutine that was abandoned ends (runtime.Goexit) as soon as
+// the aggregate's code returns, without touching anything.
+func (g *Guard) Abandon(step uint64) bool {
+	return g.step.CompareAndSwap(step, 0)
 }
 
-func (g *Guard) enter(env *commands.Envelope) {
+// run calls code of a type, and makes an error of a panic. When the code ends its goroutine, the run
+// stays under way until the watcher comes across it.
+func (g *Guard) run(env *commands.Envelope, code func() error) (err error) {
 	if g != nil {
-		g.steps.Add(1)
+		g.runs++
 		g.running.Store(env)
+		g.step.Store(g.runs)
 	}
-}
-
-// leave is deferred, so it runs on panics too.
-func (g *Guard) leave(env *commands.Envelope) {
-	if g != nil && !g.running.CompareAndSwap(env, nil) {
-		runtime.Goexit()
-	}
+	returned := false
+	defer func() {
+		if p := recover(); p != nil {
+			returned, err = true, fmt.Errorf("panic: %v\n\n%s", p, debug.Stack())
+		}
+		if g != nil && returned && !g.step.CompareAndSwap(g.runs, 0) {
+			runtime.Goexit()
+		}
+	}()
+	err = code()
+	returned = true
+	return err
 }
 
 // probe stands for an instance's state in Running.

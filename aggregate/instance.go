@@ -1,10 +1,10 @@
 package aggregate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/ticketed/doorman/commands"
@@ -24,7 +24,7 @@ type Instance struct {
 	waiting  map[commands.ID][]*Waiting // by the ticket they wait on, in order of parking
 	sessions int                        // how many of the parked came under PolicySession
 	nextSeq  uint64
-	work     []task // released or to be rejected, in order; goes before any later arrival
+	work     []task // released or to be rejected, in order of parking; goes before any later arrival
 	moved    bool   // the head changed since waiting commands under PolicySession were looked at
 	fault    error  // the type's code cannot fold this history
 	probe    *commands.Envelope
@@ -33,18 +33,13 @@ type Instance struct {
 // task is a waiting command whose predecessor has been settled.
 type task struct {
 	waiting *Waiting
-	named   Fact // what its ticket names by now: Landed or Rejected
-	reason  commands.Reason
-	cascade bool // rejected together with the root, in one cascade
+	named   Fact // what its ticket names by now
 }
 
-// Faulty holds a stream whose history the type's code is known not to fold: its tickets are judged as
-// ever, and whatever would land ends as failed.
-func Faulty(t Type, stream commands.Stream, head Head, parked []*Waiting, cause string) *Instance {
+// Faulty is Restore for a stream whose history the type's code is known not to fold.
+func Faulty(t Type, stream commands.Stream, head Head, parked []*Waiting, tickets func(commands.ID) Fact, cause string) *Instance {
 	inst := &Instance{Stream: stream, Type: t, Head: head, fault: errors.New(cause)}
-	for _, w := range parked {
-		inst.hold(w)
-	}
+	inst.restoreParked(parked, tickets)
 	return inst
 }
 
@@ -63,15 +58,21 @@ func Restore(t Type, stream commands.Stream, head Head, state []byte, tail []com
 	parked []*Waiting, tickets func(commands.ID) Fact, guard *Guard) *Instance {
 	inst := &Instance{Stream: stream, Type: t, Head: head, encoded: state}
 	inst.refold(tail, guard)
+	inst.restoreParked(parked, tickets)
+	return inst
+}
+
+// restoreParked holds what waits, and lines up what had been released.
+func (inst *Instance) restoreParked(parked []*Waiting, tickets func(commands.ID) Fact) {
 	for _, w := range parked {
 		inst.hold(w)
 	}
 	for _, w := range parked {
 		if named := inst.named(w.Ticket, tickets); named.Standing == Landed || named.Standing == Rejected {
-			inst.enqueue(w, named, commands.PredecessorRejected, false)
+			inst.enqueue(w, named)
 		}
 	}
-	return inst
+	inst.moved = true // maybe; looking again at who waits under PolicySession does no harm
 }
 
 // Fold is the state after the events, as JSON: from a kept state (nil: the initial one) onward.
@@ -83,8 +84,9 @@ func Fold(t Type, from []byte, events []commands.Event) ([]byte, error) {
 	return inst.encoded, nil
 }
 
-// Pending tells whether released or cascading commands are left over from a full round.
-func (inst *Instance) Pending() bool { return len(inst.work) > 0 }
+// Pending tells whether released or cascading commands are left over from a full round, or may be from
+// before it was restored.
+func (inst *Instance) Pending() bool { return len(inst.work) > 0 || inst.moved && inst.sessions > 0 }
 
 // ParkedCount is how many commands wait on the stream.
 func (inst *Instance) ParkedCount() int { return len(inst.parked) }
@@ -104,40 +106,34 @@ func (inst *Instance) State() []byte { return inst.encoded }
 // refold makes the state anew from its encoded form and the events after that. Where the type's code
 // breaks on it, the instance keeps the fault and lands nothing more.
 func (inst *Instance) refold(events []commands.Event, guard *Guard) {
-	probe := guard.probe(inst)
-	guard.enter(probe)
-	defer guard.leave(probe)
-	defer func() {
-		if p := recover(); p != nil {
-			inst.fault = panicked(p)
-		}
-	}()
+	inst.fault = guard.run(guard.probe(inst), func() error { return inst.fold(events) })
+}
+
+func (inst *Instance) fold(events []commands.Event) error {
 	state := inst.Type.Initial()
 	if inst.encoded != nil {
 		decoded, err := inst.Type.DecodeState(inst.encoded)
 		if err != nil {
-			inst.fault = fmt.Errorf("decode the state of %s: %w", inst.Stream, err)
-			return
+			return fmt.Errorf("decode the state of %s: %w", inst.Stream, err)
 		}
 		state = decoded
 	}
 	for _, event := range events {
 		evolved, err := inst.Type.Evolve(state, event)
 		if err != nil {
-			inst.fault = fmt.Errorf("apply %s to %s: %w", event.Type, inst.Stream, err)
-			return
+			return fmt.Errorf("apply %s to %s: %w", event.Type, inst.Stream, err)
 		}
 		state = evolved
 	}
-	inst.state = state
 	if len(events) > 0 {
 		encoded, err := inst.Type.EncodeState(state)
 		if err != nil {
-			inst.fault = fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
-			return
+			return fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
 		}
 		inst.encoded = encoded
 	}
+	inst.state = state
+	return nil
 }
 
 // hold adds a command to those that wait.
@@ -174,13 +170,21 @@ func (inst *Instance) drop(w *Waiting) {
 	}
 }
 
-// enqueue makes a waiting command next in line, since what it waited for has been settled.
-func (inst *Instance) enqueue(w *Waiting, named Fact, reason commands.Reason, cascade bool) {
+// enqueue lines up a waiting command, since what it waited for has been settled.
+func (inst *Instance) enqueue(w *Waiting, named Fact) {
 	if w.released {
 		return
 	}
 	w.released = true
-	inst.work = append(inst.work, task{waiting: w, named: named, reason: reason, cascade: cascade})
+	at, _ := slices.BinarySearchFunc(inst.work, w.Seq, func(t task, seq uint64) int { return cmp.Compare(t.waiting.Seq, seq) })
+	inst.work = slices.Insert(inst.work, at, task{waiting: w, named: named})
+}
+
+// next takes the first command off the line.
+func (inst *Instance) next() task {
+	first := inst.work[0]
+	inst.work = slices.Delete(inst.work, 0, 1)
+	return first
 }
 
 // keptSession is a copy of the session's text that does not keep the frame it came in.
@@ -250,10 +254,6 @@ func (inst *Instance) sessionWaiting() []*Waiting {
 			all = append(all, w)
 		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Seq < all[j].Seq })
+	slices.SortFunc(all, func(a, b *Waiting) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all
-}
-
-func panicked(value any) error {
-	return fmt.Errorf("panic: %v\n\n%s", value, debug.Stack())
 }

@@ -76,6 +76,9 @@ func (w *Worker) tell() {
 		for _, frame := range t.sitting.frames {
 			frame.message.Ack()
 		}
+		for _, o := range t.sitting.orders {
+			o.done <- nil
+		}
 		w.cfg.Metrics.Committed(CommitStats{Commands: len(t.sitting.items), Judging: t.sitting.judging, Commit: t.took, Result: result})
 	}
 	close(w.silent)
@@ -192,6 +195,7 @@ func (d *desk) takeBack(s *sitting) {
 		it.from.left++
 	}
 	d.backlog = append(s.items[:len(s.items):len(s.items)], d.backlog...)
+	d.orders = append(s.orders[:len(s.orders):len(s.orders)], d.orders...)
 }
 
 // lost gives everything in memory up; it is built anew once the store answers.

@@ -32,6 +32,7 @@ type desk struct {
 	pass    pass
 	reuse   []*arrival
 
+	orders  []*order                   // given by operators, not carried out
 	broken  map[commands.ID]string     // commands that end as failed without being run
 	faulty  map[commands.Stream]string // streams whose history is not folded again
 	caution caution
@@ -82,6 +83,8 @@ func (d *desk) run() {
 			d.pausing = false
 		case <-d.w.inbox.ready:
 			d.gather()
+		case o := <-d.w.orders:
+			d.orders = append(d.orders, o)
 		case now := <-tick.C:
 			d.tick(now)
 		}
@@ -215,7 +218,7 @@ func (d *desk) work() {
 			return
 		}
 		d.launch()
-		if len(d.backlog) == 0 && len(d.resume) == 0 {
+		if len(d.backlog)+len(d.resume)+len(d.orders) == 0 {
 			return
 		}
 	}
@@ -223,7 +226,7 @@ func (d *desk) work() {
 
 // proceed takes as much of the backlog into the open sitting as it may.
 func (d *desk) proceed() {
-	if !d.pickUp() || len(d.backlog) == 0 && len(d.resume) == 0 {
+	if !d.pickUp() || len(d.backlog)+len(d.resume)+len(d.orders) == 0 {
 		return
 	}
 	if d.caution.left > 0 && d.inflight != nil || d.open != nil && d.open.round.Full() {
@@ -232,7 +235,7 @@ func (d *desk) proceed() {
 	s := d.sit()
 	started := time.Now()
 	s.round.Now = started.UTC().Truncate(time.Microsecond)
-	if d.goOn(s) {
+	if d.goOn(s) && d.carryOut(s) {
 		n := len(d.backlog)
 		if d.caution.left > 0 {
 			n = min(n, d.caution.size)
@@ -273,20 +276,14 @@ func (d *desk) sit() *sitting {
 		Facts:  d.facts,
 		Lot:    d.parked,
 		Guard:  d.guard,
+		Broken: d.broken,
 		Now:    time.Now().UTC().Truncate(time.Microsecond),
 		Clock:  func(stream commands.Stream) time.Duration { return d.parked.laneOf(stream).claim.Worked },
 	}
-	if len(d.broken) > 0 || d.w.stuck.any() {
-		s.round.Broken = d.isBroken
+	if d.w.stuck.any() {
+		s.round.Barred = d.w.stuck.barred
 	}
 	d.parked.journal = &s.journal
 	d.open = s
 	return s
-}
-
-func (d *desk) isBroken(env *commands.Envelope) (string, bool) {
-	if cause, ok := d.broken[env.ID]; ok {
-		return cause, true
-	}
-	return d.w.stuck.broken(env)
 }

@@ -17,6 +17,7 @@ type sitting struct {
 	touched []*held    // streams it may have changed
 	frames  []*arrival // of which the last command was judged in it
 	broken  []*arrival // that could not be read
+	orders  []*order   // carried out in it
 	journal []parkedBefore
 	clocks  bool // it is there to save the clocks of lanes on which something waits
 	judging time.Duration

@@ -33,7 +33,7 @@ func (s *stuck) add(kind string, n int) {
 
 func (s *stuck) any() bool { return s.total.Load() > 0 }
 
-func (s *stuck) broken(env *commands.Envelope) (string, bool) {
+func (s *stuck) barred(env *commands.Envelope) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.byKind[kindOf(env)]; n >= mostStuckOfOneKind {
@@ -65,7 +65,7 @@ func (w *Worker) watch() {
 			seen, step, since = running, at, time.Now()
 			continue
 		}
-		if time.Since(since) >= w.cfg.CodeTimeout && guard.Abandon(running, at) {
+		if time.Since(since) >= w.cfg.CodeTimeout && guard.Abandon(at) {
 			w.replace(running)
 			seen = nil
 		}
@@ -80,6 +80,7 @@ func (w *Worker) replace(running *commands.Envelope) {
 	next.lanes, next.inflight, next.open = old.lanes, old.inflight, old.open
 	next.parked, next.cache, next.facts = old.parked, old.cache, old.facts
 	next.broken, next.faulty, next.caution = old.broken, old.faulty, old.caution
+	next.orders = old.orders
 	next.backlog = append(old.pass.rest(), old.backlog...)
 	cause := fmt.Sprintf("the code of the type did not end within %s", w.cfg.CodeTimeout)
 	if running.ID == commands.None {

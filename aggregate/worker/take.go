@@ -198,7 +198,7 @@ func (d *desk) hold(record *store.Record) {
 	fact := func(id commands.ID) aggregate.Fact { f, _ := d.facts.Fact(id); return f }
 	var inst *aggregate.Instance
 	if cause, faulty := d.faulty[record.Stream]; faulty {
-		inst = aggregate.Faulty(t, record.Stream, record.Head, record.Waiting, cause)
+		inst = aggregate.Faulty(t, record.Stream, record.Head, record.Waiting, fact, cause)
 	} else {
 		inst = aggregate.Restore(t, record.Stream, record.Head, record.State, record.Tail, record.Waiting, fact, d.guard)
 	}

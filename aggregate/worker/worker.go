@@ -19,6 +19,7 @@ type Worker struct {
 	desk  *desk // the one in charge; changed by watch only
 	stuck stuck
 
+	orders     chan *order
 	committing chan work
 	commits    chan committed
 	telling    chan told
@@ -43,7 +44,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, laneCount: cfg.Store.Identity().Lanes, inbox: newInbox(),
-		committing: make(chan work, 1), commits: make(chan committed, 1),
+		orders: make(chan *order), committing: make(chan work, 1), commits: make(chan committed, 1),
 		telling: make(chan told, 8), silent: make(chan struct{}),
 		ready: make(chan struct{}), stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
