@@ -12,7 +12,7 @@ import (
 // wait, and until every read that looks into the log is over (those that begin meanwhile do not): only then
 // does the log begin again from its front.
 const (
-	checkpointFrames = 4 << 10  // pages in the log that start a checkpoint: 32 MiB
+	checkpointFrames = 2 << 10  // pages in the log that start a checkpoint: 16 MiB
 	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
 	hardLimitFrames  = 16 << 10 // pages after which commits wait for the whole checkpoint: 128 MiB
 	lookEvery        = 8        // commits between looks at the length of the log

@@ -143,6 +143,7 @@ func (s *Store) publish(end uint64, worked clocks) {
 	}
 	s.settling.committed(v)
 	v.clocks = worked
+	v.parked = len(s.lot.parked)
 	v.end = end
 	v.mu.Unlock()
 	v.published.Broadcast()

@@ -80,6 +80,7 @@ func (s *Store) loadRest(conn *engine.Conn, lanes int) error {
 	if err != nil {
 		return err
 	}
+	s.view.parked = len(s.lot.parked)
 	if s.settling.numbers, err = conn.Int(sqlLastNumber); err != nil {
 		return err
 	}
@@ -190,9 +191,11 @@ func (s *Store) replay() error {
 		}
 		known, ok := seen[o.Stream]
 		if !ok {
-			if known, err = r.stream(o.Stream); err != nil {
+			h, err := r.row(o.Stream)
+			if err != nil {
 				return err
 			}
+			known = newStream(o.Stream, h)
 			seen[known.name] = known
 		}
 		s.redo(known, o)

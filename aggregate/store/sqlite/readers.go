@@ -17,9 +17,10 @@ const (
 	sqlLogAt       = `SELECT ` + outcomeColumns + ` FROM log WHERE position = ?`
 	sqlOutcomeByID = `SELECT ` + outcomeColumns + ` FROM log WHERE id = ?`
 
-	sqlStreamByName = `SELECT number, version, action, position, at, session, by_any, tail FROM streams WHERE name = ?`
-	sqlState        = `SELECT state, state_version FROM streams WHERE number = ?`
-	sqlSnapshot     = `SELECT state, version FROM snapshots WHERE stream = ? AND version <= ?
+	sqlStreamByName = `SELECT number, version, action, position, at, session, by_any, tail, state, state_version
+		FROM streams WHERE name = ?`
+	sqlState    = `SELECT state, state_version FROM streams WHERE number = ?`
+	sqlSnapshot = `SELECT state, version FROM snapshots WHERE stream = ? AND version <= ?
 		ORDER BY version DESC LIMIT 1`
 	// The page that a version is on, and those after it.
 	sqlPages = `SELECT landings FROM stream_pages WHERE stream = ?1 AND first_version >= (

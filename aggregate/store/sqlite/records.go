@@ -16,6 +16,7 @@ import (
 // Load reads what the worker needs to judge commands of these streams; see store.Lanes.
 func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.Record, error) {
 	records := make([]*store.Record, 0, len(streams))
+	parked := s.view.anyParked()
 	var seen uint64
 	err := s.readers.read(ctx, "load", func(r *reader) error {
 		for _, name := range streams {
@@ -26,8 +27,10 @@ func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.R
 			if err != nil {
 				return fmt.Errorf("stream %s: %w", name, err)
 			}
-			if loaded.Waiting, err = r.waiting(name); err != nil {
-				return fmt.Errorf("stream %s: %w", name, err)
+			if parked {
+				if loaded.Waiting, err = r.waiting(name); err != nil {
+					return fmt.Errorf("stream %s: %w", name, err)
+				}
 			}
 			loaded.Handle = &store.Handle{Value: known}
 			records = append(records, loaded)
@@ -90,31 +93,40 @@ func (s *Store) head(r *reader, name commands.Stream) (*hold, *head, error) {
 	known, h, epoch := s.view.lookup(name, lane)
 	if known == nil {
 		var err error
-		if known, err = r.stream(name); err != nil {
+		if h, err = r.row(name); err != nil {
 			return nil, nil, err
 		}
-		h = known.head
+		known = newStream(name, h)
 	}
 	return &hold{store: s, stream: known, lane: lane, epoch: epoch}, h, nil
 }
 
-// stream reads a stream as its row has it; without a row it is at version 0.
-func (r *reader) stream(name commands.Stream) (*stream, error) {
-	known := &stream{name: cloneStream(name), head: &head{}}
+// newStream is a stream whose row is current, with the head as read from it. The state stays behind: it is in
+// the row.
+func newStream(name commands.Stream, read *head) *stream {
+	h := *read
+	h.state, h.stateVersion = nil, 0
+	return &stream{name: cloneStream(name), head: &h}
+}
+
+// row reads a stream's head as its row has it; without a row it is at version 0.
+func (r *reader) row(name commands.Stream) (*head, error) {
+	h := &head{}
 	row := r.streamByName
 	row.BindText(1, streamName(name))
 	found, err := row.Step()
 	if err != nil || !found {
-		return known, err
+		return h, err
 	}
 	defer row.Reset()
-	known.head.number = row.Int(0)
-	known.head.Head = aggregate.Head{
+	h.number = row.Int(0)
+	h.Head = aggregate.Head{
 		Version: uint64(row.Int(1)), Action: idAt(row, 2), Position: uint64(row.Int(3)),
 		At: time.UnixMicro(row.Int(4)).UTC(), Session: row.Text(5), ByAny: row.Int(6) != 0,
 	}
-	known.head.tail, err = decodePage(row.Blob(7))
-	return known, err
+	h.state, h.stateVersion = row.Blob(8), uint64(row.Int(9))
+	h.tail, err = decodePage(row.Blob(7))
+	return h, err
 }
 
 // stateOf gives the newest state that is kept: the head's, or that of its row.

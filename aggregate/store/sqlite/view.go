@@ -15,6 +15,7 @@ type view struct {
 	unsettled map[commands.Stream]*stream
 	clocks    clocks
 	epochs    []uint64 // of the lanes
+	parked    int      // commands
 }
 
 func newView() *view {
@@ -32,6 +33,12 @@ func (v *view) lookup(name commands.Stream, lane int) (s *stream, h *head, epoch
 		h = s.head
 	}
 	return s, h, v.epochs[lane]
+}
+
+func (v *view) anyParked() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.parked > 0
 }
 
 func (v *view) endOfLog() uint64 {
