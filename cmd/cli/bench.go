@@ -124,20 +124,23 @@ func verdictOf(report *load.Report) error {
 }
 
 // benchOnce measures one load, on a server of its own if asked to.
-func (a *app) benchOnce(ctx context.Context, cfg load.Config, serve, postgresURL string) (report *load.Report, err error) {
-	if serve != "" {
-		server, err := a.startBenchServer(ctx, serve, postgresURL)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, server.stop()) }()
-		cfg.URL, cfg.PID = server.url, server.pid()
-		defer func() { // its own words are what explains a failure
-			if err != nil || !report.OK() {
-				fmt.Fprint(a.stderr, server.words())
-			}
-		}()
+func (a *app) benchOnce(ctx context.Context, cfg load.Config, serve, postgresURL string) (*load.Report, error) {
+	if serve == "" {
+		return a.benchRunning(ctx, cfg)
 	}
+	server, err := a.startBenchServer(ctx, serve, postgresURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.URL, cfg.PID = server.url, server.pid()
+	report, err := a.benchRunning(ctx, cfg)
+	if err != nil || !report.OK() {
+		fmt.Fprint(a.stderr, server.words()) // its own words are what explains a failure
+	}
+	return report, errors.Join(err, server.stop())
+}
+
+func (a *app) benchRunning(ctx context.Context, cfg load.Config) (*load.Report, error) {
 	if isTerminal(a.stderr) {
 		cfg.Progress = func(p load.Progress) { writeProgress(a.stderr, p) }
 		defer fmt.Fprint(a.stderr, "\r\x1b[K")

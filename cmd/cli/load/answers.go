@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -34,7 +35,7 @@ type told struct {
 	ID       commands.ID     `json:"id"`
 	Status   json.RawMessage `json:"status"` // a problem's is a number
 	Code     commands.Reason `json:"code"`   // of a problem
-	Reason   commands.Reason `json:"reason"` // of a rejection that was asked for
+	Reason   commands.Reason `json:"reason"` // of a rejection
 	Detail   string          `json:"detail"`
 	Position string          `json:"position"`
 	Version  uint64          `json:"version"`
@@ -50,7 +51,7 @@ var rejections = map[commands.Reason]bool{
 }
 
 func (t *told) verdict() verdict {
-	v := verdict{position: t.Position, version: t.Version, reason: t.Code + t.Reason, ticket: t.Ticket}
+	v := verdict{position: t.Position, version: t.Version, reason: cmp.Or(t.Code, t.Reason), ticket: t.Ticket}
 	if rejections[v.reason] {
 		v.status = commands.StatusRejected
 		return v

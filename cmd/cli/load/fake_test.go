@@ -256,8 +256,8 @@ func (f *fake) outcome(c *fakeCommand, alone, flipped bool) string {
 	case c.reason == "":
 		rejection = ""
 	case alone:
-		return fmt.Sprintf(`{"id":%q,"status":%d,"code":%q,"position":"e-%d","version":%d}`,
-			c.ID, c.reason.Status(), c.reason, position, version)
+		return fmt.Sprintf(`{"id":%q,"status":%d,"code":%q,"reason":%q,"position":"e-%d","version":%d}`,
+			c.ID, c.reason.Status(), c.reason, c.reason, position, version)
 	}
 	return fmt.Sprintf(`{"id":%q,"stream":%q,"status":%q,"position":"e-%d","version":%d%s}`,
 		c.ID, c.Stream, c.status, position, version, rejection)
