@@ -143,7 +143,9 @@ type HeadChange struct {
 	// Head is as it is after the batch; its Position is filled in by Commit.
 	Head aggregate.Head
 	// State, when not nil, replaces the stored state and is that of version StateVersion. When it is
-	// nil the stored one stays, and readers fold the events after it.
+	// nil the stored one stays, and readers fold the events after it. The store may keep the bytes, so
+	// they must not change any more. As a state is no more than what the events fold to, a store that
+	// crashed may come back with an older one and a longer tail.
 	State        []byte
 	StateVersion uint64
 	// Snapshot asks to keep State for reads as of a version too.

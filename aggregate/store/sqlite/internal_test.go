@@ -35,7 +35,7 @@ func TestErrorsOfSQLiteComeToOurs(t *testing.T) {
 		{"something else", failed("x", errors.New("else")), nil},
 	} {
 		for _, e := range ours {
-			require.Equal(t, e == c.want, errors.Is(c.got, e), "%s: %v, %v", c.name, c.got, e)
+			require.Equal(t, errors.Is(c.want, e), errors.Is(c.got, e), "%s: %v, %v", c.name, c.got, e)
 		}
 	}
 	require.NoError(t, failed("x", nil))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -22,7 +23,7 @@ const (
 // TestMain lets this binary be the process that is killed.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := commitForEver(dir); err != nil {
+		if err := commitForEver(dir, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // commitForEver commits and tells the last position after each commit.
-func commitForEver(dir string) error {
+func commitForEver(dir string, tell io.Writer) error {
 	s, err := sqlite.Open(context.Background(), config(dir).SettlingEvery(200))
 	if err != nil {
 		return err
@@ -45,7 +46,9 @@ func commitForEver(dir string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println(covered.Last)
+		if _, err := fmt.Fprintln(tell, covered.Last); err != nil {
+			return err
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate"
@@ -176,7 +177,7 @@ func (r *reader) landings(h *head, after uint64, yield func(*commands.Outcome) b
 
 // positions lists where the landings are that have events above a version, and at most one before them.
 func (r *reader) positions(h *head, after uint64) ([]uint64, error) {
-	pages := append(h.sealed[:len(h.sealed):len(h.sealed)], h.tail)
+	pages := append(slices.Clip(h.sealed), h.tail)
 	if h.number != 0 && (pages[0].count == 0 || pages[0].first > after+1) {
 		older, err := r.pagesFrom(h.number, after+1)
 		if err != nil {

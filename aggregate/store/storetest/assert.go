@@ -90,7 +90,7 @@ func requireRecord(t tb, want aggregate.Head, r *store.Record) {
 	t.Helper()
 	require.Equal(t, want, r.Head)
 	require.LessOrEqual(t, r.StateVersion, want.Version)
-	require.EqualValues(t, want.Version-r.StateVersion, len(r.Tail), "the tail reaches from the state to the head")
+	require.Len(t, r.Tail, int(want.Version-r.StateVersion), "the tail reaches from the state to the head")
 	if r.StateVersion == 0 {
 		require.Nil(t, r.State)
 	} else {

@@ -40,8 +40,7 @@ var errNoMemory = &Error{Code: NoMemory, Message: "out of memory"}
 
 // CodeOf is the extended result code in an error, 0 when SQLite has nothing to do with it.
 func CodeOf(err error) int {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return 0
