@@ -36,7 +36,7 @@ func (g *Guard) Running() (*commands.Envelope, uint64) {
 // false when that has ended meanwhile. A goroutine that was abandoned ends (runtime.Goexit) as soon as
 // the aggregate's code returns, without touching anything.
 func (g *Guard) Abandon(step uint64) bool {
-	return g.step.CompareAndSwap(step, 0)
+	return step != 0 && g.step.CompareAndSwap(step, 0)
 }
 
 // run calls code of a type, and makes an error of a panic. When the code ends its goroutine, the run

@@ -1,0 +1,39 @@
+package aggregate_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate"
+)
+
+func TestWhatIsParkedAndMovedInOneRoundIsParkedOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	inst := aggregate.NewInstance(s.kind, streamOf("a"))
+	r := s.round()
+	r.Take(inst, s.command(t, "A3", "A2", "add"))
+	s.clock += time.Second // the lane is worked while the round is open
+	r.Take(inst, s.command(t, "A2", "A1", "add"))
+	r.Finish()
+	require.Len(t, r.Result.Park, 2)
+	require.Equal(t, 31*time.Second, r.Result.Park[0].Deadline)
+	require.Empty(t, r.Result.Extend)
+}
+
+func TestALoopIsRejectedWholeHoweverFullTheRound(t *testing.T) {
+	// Half a loop, found after a crash, would look like an ordinary cascade.
+	t.Parallel()
+	s := newStage()
+	s.limits.Round = 1
+	inst := aggregate.NewInstance(s.kind, streamOf("a"))
+	for _, names := range [][2]string{{"A1", "A3"}, {"A2", "A1"}, {"B1", "A2"}} {
+		s.round().Take(inst, s.command(t, names[0], names[1], "add"))
+	}
+	r := s.round()
+	r.Take(inst, s.command(t, "A3", "A2", "add"))
+	require.Len(t, r.Result.Outcomes, 3)
+	require.True(t, inst.Pending(), "who waits on the loop goes in the next round")
+}
