@@ -28,11 +28,11 @@ func failed(operation string, err error) error {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	switch e.Primary() {
-	case engine.Busy, engine.Full, engine.IOError, engine.CantOpen, engine.NoMemory, engine.ReadOnly,
-		engine.Corrupt, engine.NotADB:
-		return fmt.Errorf("%s: %w: %w", operation, store.ErrUnavailable, err)
+	case engine.Constraint, engine.TooBig, engine.Mismatch:
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	return fmt.Errorf("%s: %w", operation, err)
+	// Whatever else it is, it is not the batch's fault.
+	return fmt.Errorf("%s: %w: %w", operation, store.ErrUnavailable, err)
 }
 
 // failedToKeep is failed for a row whose only unique column, besides those that the store counts itself, is

@@ -26,6 +26,8 @@ func TestErrorsOfSQLiteComeToOurs(t *testing.T) {
 		{"full", failed("x", &engine.Error{Code: engine.Full}), store.ErrUnavailable},
 		{"reading fails", failed("x", &engine.Error{Code: engine.IOError | 1<<8}), store.ErrUnavailable},
 		{"damaged", failed("x", &engine.Error{Code: engine.Corrupt}), store.ErrUnavailable},
+		{"a fault of the connection", failed("x", &engine.Error{Code: 1}), store.ErrUnavailable},
+		{"a value is too large", failed("x", &engine.Error{Code: engine.TooBig}), nil},
 		{"a check is violated", failed("x", &engine.Error{Code: engine.Constraint | 1<<8}), nil},
 		{"an id is there", failedToKeep("x", &engine.Error{Code: engine.ConstraintUnique}), store.ErrIDKnown},
 		{"a check is violated by a row", failedToKeep("x", &engine.Error{Code: engine.Constraint | 1<<8}), nil},
@@ -117,4 +119,19 @@ func TestUntilCountsFromTheSavedClockWhileItIsFresh(t *testing.T) {
 	saved := func(ago time.Duration) clock { return clock{worked: 10 * time.Second, at: now.Add(-ago).UnixMicro()} }
 	require.Equal(t, now.Add(28*time.Second), saved(2*time.Second).until(40*time.Second, now))
 	require.Equal(t, now.Add(30*time.Second), saved(time.Hour).until(40*time.Second, now))
+}
+
+// A transaction that could not be rolled back when it failed must not stand in the way of the next one.
+func TestATransactionLeftOpenIsRolledBackByTheNext(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{Dir: t.TempDir(), Lanes: 2, Migrate: true})
+	require.NoError(t, err)
+	require.NoError(t, s.writer.begin.Run())
+	require.NoError(t, s.writer.set(metaSettled, 17))
+	_, err = s.Acquire(t.Context(), []int{1}, "test")
+	require.NoError(t, err)
+	settled, err := s.writer.conn.Int("SELECT value FROM meta WHERE key = 'settled'")
+	require.NoError(t, err)
+	require.Zero(t, settled)
+	require.NoError(t, s.Close())
 }

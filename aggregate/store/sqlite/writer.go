@@ -93,6 +93,9 @@ func (w *writer) close() error { return w.conn.Close() }
 
 // transaction runs change in one transaction. On an error nothing of it stays.
 func (w *writer) transaction(change func() error) error {
+	if err := w.undo(nil); err != nil {
+		return err // an earlier transaction could not be rolled back then, and cannot now
+	}
 	if err := w.begin.Run(); err != nil {
 		return failed("begin", err)
 	}

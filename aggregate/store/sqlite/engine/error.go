@@ -27,9 +27,9 @@ const (
 	Full       = sqlite3.SQLITE_FULL
 	IOError    = sqlite3.SQLITE_IOERR
 	CantOpen   = sqlite3.SQLITE_CANTOPEN
-	NotADB     = sqlite3.SQLITE_NOTADB
-	ReadOnly   = sqlite3.SQLITE_READONLY
+	Mismatch   = sqlite3.SQLITE_MISMATCH
 	NoMemory   = sqlite3.SQLITE_NOMEM
+	TooBig     = sqlite3.SQLITE_TOOBIG
 
 	ConstraintUnique     = sqlite3.SQLITE_CONSTRAINT_UNIQUE
 	ConstraintPrimaryKey = sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
