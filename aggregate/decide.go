@@ -78,13 +78,15 @@ func (r *Round) turnDown(inst *Instance, env *commands.Envelope, err error) {
 func (r *Round) explain(inst *Instance, q *Question, reason commands.Reason) string {
 	switch reason {
 	case commands.StaleTicket:
-		return "events were appended after the action its ticket names; the stream is at version " + strconv.FormatUint(inst.Head.Version, 10)
+		return "events were appended after the action its ticket names; the stream is at version " +
+			strconv.FormatUint(inst.Head.Version, 10)
 	case commands.SelfTicket:
 		return "its ticket is its own id"
 	case commands.PredecessorRejected:
 		return afterRejection(&q.Named)
 	case commands.TicketNotCurrent:
-		return "its ticket is not valid now; the stream is at version " + strconv.FormatUint(inst.Head.Version, 10)
+		return "its ticket is not valid now; the stream is at version " +
+			strconv.FormatUint(inst.Head.Version, 10)
 	case commands.ParkingFull:
 		return "its predecessor has not arrived, and " + fullness(q.Room, r.Limits)
 	}

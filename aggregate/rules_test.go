@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,12 +123,7 @@ func rejects(reason commands.Reason) aggregate.Verdict {
 
 func of(policies ...commands.Policy) func(cell) bool {
 	return func(c cell) bool {
-		for _, p := range policies {
-			if c.policy == p {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(policies, c.policy)
 	}
 }
 

@@ -194,8 +194,8 @@ func (d *desk) takeBack(s *sitting) {
 	for _, it := range s.items {
 		it.from.left++
 	}
-	d.backlog = append(s.items[:len(s.items):len(s.items)], d.backlog...)
-	d.orders = append(s.orders[:len(s.orders):len(s.orders)], d.orders...)
+	d.backlog = append(slices.Clip(s.items), d.backlog...)
+	d.orders = append(slices.Clip(s.orders), d.orders...)
 }
 
 // lost gives everything in memory up; it is built anew once the store answers.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate"
@@ -80,8 +81,8 @@ func (x *parkedIndex) set(id commands.ID, entry *deadline) {
 
 // undo takes back what a sitting changed.
 func (x *parkedIndex) undo(journal []parkedBefore) {
-	for i := len(journal) - 1; i >= 0; i-- {
-		x.set(journal[i].id, journal[i].entry)
+	for _, j := range slices.Backward(journal) {
+		x.set(j.id, j.entry)
 	}
 }
 

@@ -94,15 +94,13 @@ func (w *Worker) replace(running *commands.Envelope) {
 	kind := kindOf(running)
 	w.stuck.add(kind, 1)
 	ended := old.ended
-	w.running.Add(1)
-	go func() {
-		defer w.running.Done()
+	w.running.Go(func() {
 		select {
 		case <-ended:
 			w.stuck.add(kind, -1)
 		case <-w.stopping:
 		}
-	}()
+	})
 	w.desk = next
 	w.start(next)
 }

@@ -67,22 +67,18 @@ func (w *Worker) Start(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("worker: subscribe to lane %d: %w", lane, err), w.Stop())
 		}
-		w.running.Add(1)
-		go func() {
-			defer w.running.Done()
+		w.running.Go(func() {
 			w.inbox.receive(w.ctx, lane, messages)
-		}()
+		})
 	}
 	go w.commit()
 	go w.tell()
 	w.started.Store(true)
 	w.desk = newDesk(w)
 	w.start(w.desk)
-	w.running.Add(1)
-	go func() {
-		defer w.running.Done()
+	w.running.Go(func() {
 		w.watch()
-	}()
+	})
 	select {
 	case <-w.ready:
 		return nil

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"sync"
 	"testing"
@@ -158,9 +159,7 @@ func (a *answers) wait(what string, reached func(map[int]error) bool) map[int]er
 		a.mu.Lock()
 		if reached(a.of) {
 			got := make(map[int]error, len(a.of))
-			for n, err := range a.of {
-				got[n] = err
-			}
+			maps.Copy(got, a.of)
 			a.mu.Unlock()
 			return got
 		}

@@ -76,7 +76,7 @@ func TestAnyEnvelopeSurvivesTheWay(t *testing.T) {
 		for i := range sent {
 			size += frame.Size(&sent[i])
 		}
-		require.Equal(t, size, len(payload), "Size tells what Append adds")
+		require.Len(t, payload, size, "Size tells what Append adds")
 	})
 }
 

@@ -2,7 +2,6 @@ package inproc_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"testing"
@@ -202,6 +201,6 @@ func (m *machine) close(t *rapid.T) {
 	require.Len(t, m.got, m.published, "every message is answered")
 	for n, want := range m.want {
 		require.Len(t, m.got[n], 1)
-		require.True(t, errors.Is(m.got[n][0], want), "message %d: %v", n, m.got[n][0])
+		require.ErrorIs(t, m.got[n][0], want, "message %d: %v", n, m.got[n][0])
 	}
 }
