@@ -175,6 +175,9 @@ func (d *desk) takeBack(s *sitting) {
 	for _, o := range s.round.Result.Outcomes {
 		d.facts.forget(o.ID)
 	}
+	for _, w := range s.round.Result.Park {
+		d.facts.forget(w.ID)
+	}
 	// Streams on which something waited before this sitting are looked at again even if nothing arrives:
 	// what it had released is still parked in the store.
 	for _, before := range s.journal {

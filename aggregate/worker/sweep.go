@@ -9,6 +9,9 @@ import (
 // tick advances the clocks of the lanes and rejects what is due.
 func (d *desk) tick(now time.Time) {
 	elapsed := now.Sub(d.ticked)
+	if elapsed <= 0 {
+		return // it lay in the channel while the lanes were being taken
+	}
 	d.ticked = now
 	if d.stale || d.pausing {
 		return
