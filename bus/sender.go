@@ -142,6 +142,17 @@ func (s *Sender) SendWait(ctx context.Context, env *commands.Envelope) error {
 	}
 }
 
+// Pending is how many commands it holds: taken, and not answered yet.
+func (s *Sender) Pending() int {
+	total := 0
+	for _, lane := range s.lanes {
+		lane.mu.Lock()
+		total += lane.pending
+		lane.mu.Unlock()
+	}
+	return total
+}
+
 // Close refuses what is sent from now on with ErrClosed, and waits until everything taken before has left
 // and been answered. When the context ends first it gives up and returns the context's error: what has not
 // left is answered with ErrClosed, what has left with ErrFateUnknown. Either way every done has been

@@ -37,6 +37,7 @@ type Config struct {
 	HTTPReadBodyTimeout   time.Duration
 	HTTPIdleTimeout       time.Duration
 	HTTPMaxHeaderBytes    int
+	HTTPMaxConnections    int
 	ShutdownGrace         time.Duration
 
 	LogLevel  string

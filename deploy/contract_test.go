@@ -1,10 +1,12 @@
 package deploy
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/contracttest"
 )
 
@@ -18,7 +20,10 @@ func TestContract(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, p.Stop()) })
 			require.NoError(t, p.Start(t.Context()))
-			contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView()})
+			contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(),
+				RejectParked: func(ctx context.Context, id commands.ID) error {
+					return p.worker.RejectParked(ctx, id, "taken off by op: a test")
+				}})
 		})
 	}
 }

@@ -269,3 +269,45 @@ func BenchmarkEdge(b *testing.B) {
 		e.ServeHTTP(w, r)
 	}
 }
+
+func TestOneConnectionTooManyIsToldSo(t *testing.T) {
+	t.Parallel()
+	c := local(t)
+	c.HTTPMaxConnections = 2
+	p, _ := start(t, c)
+	dial := func() (net.Conn, *bufio.Reader) {
+		connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.public.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = connection.Close() })
+		return connection, bufio.NewReader(connection)
+	}
+	live := func(connection net.Conn, answers *bufio.Reader) int {
+		_, err := io.WriteString(connection, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		response, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response.StatusCode
+	}
+	first, firstAnswers := dial()
+	require.Equal(t, http.StatusOK, live(first, firstAnswers))
+	second, secondAnswers := dial()
+	require.Equal(t, http.StatusOK, live(second, secondAnswers))
+
+	_, thirdAnswers := dial()
+	response, err := http.ReadResponse(thirdAnswers, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.Equal(t, "1", response.Header.Get("Retry-After"))
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Contains(t, string(body), "there are too many connections")
+
+	require.NoError(t, first.Close())
+	require.Eventually(t, func() bool { return p.public.connections.count() == 1 }, 10*time.Second, time.Millisecond)
+	fourth, fourthAnswers := dial()
+	require.Equal(t, http.StatusOK, live(fourth, fourthAnswers))
+}

@@ -18,8 +18,9 @@ import (
 // listener is an address that is served.
 type listener struct {
 	net.Listener
-	server  *http.Server
-	handler *switched
+	server      *http.Server
+	handler     *switched
+	connections connections
 }
 
 // switched serves what it is given last: health alone while the program starts, then everything.
@@ -65,6 +66,7 @@ func (p *Program) open(key, address string) (*listener, error) {
 		return nil, fmt.Errorf("%s: cannot listen on %s: %w", key, address, err)
 	}
 	made := &listener{Listener: l, handler: &switched{}}
+	made.connections.most = int64(p.config.HTTPMaxConnections)
 	made.server = &http.Server{
 		Handler:           made.handler,
 		ReadHeaderTimeout: p.config.HTTPReadHeaderTimeout,
@@ -72,7 +74,8 @@ func (p *Program) open(key, address string) (*listener, error) {
 		MaxHeaderBytes:    p.config.HTTPMaxHeaderBytes,
 		// No WriteTimeout and no ReadTimeout: both would end answers that wait on purpose. Bodies are
 		// bounded in time by the edge.
-		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		ConnState: made.connections.changed,
+		ErrorLog:  slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	return made, nil
 }

@@ -85,6 +85,12 @@ func (m *Metrics) gauge(name, help string) prometheus.Gauge {
 	return g
 }
 
+// read adds a gauge that is read when it is asked for.
+func (m *Metrics) read(name, help string, value func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+		func() float64 { return float64(value()) }))
+}
+
 func (m *Metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 	m.registry.MustRegister(h)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/worker"
 )
 
 // Program is a whole running doorman. It is used once: New, Start, Stop.
@@ -23,6 +24,7 @@ type Program struct {
 	metrics *Metrics
 	health  health
 	store   store.Store
+	worker  *worker.Worker
 
 	public, admin *listener
 	failed        chan error // a listener ended by itself

@@ -68,6 +68,8 @@ var settings = []setting{
 	// 256 streams of 257 characters, as GET /v1/notifications may name, are 68 KB.
 	number("http_max_header_bytes", 128<<10, "largest head of a request, in bytes",
 		func(c *Config) *int { return &c.HTTPMaxHeaderBytes }),
+	number("http_max_connections", 10_000, "connections of clients at once; one more is told 503",
+		func(c *Config) *int { return &c.HTTPMaxConnections }),
 	duration("shutdown_grace", "30s", "longest that requests under way may take once asked to stop",
 		func(c *Config) *time.Duration { return &c.ShutdownGrace }),
 	text("log_level", "info", "debug, info, warn or error",

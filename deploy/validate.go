@@ -43,6 +43,7 @@ func (c *Config) check() []Problem {
 	k.lasts("http_read_body_timeout", c.HTTPReadBodyTimeout, time.Millisecond)
 	k.lasts("http_idle_timeout", c.HTTPIdleTimeout, time.Millisecond)
 	k.between("http_max_header_bytes", c.HTTPMaxHeaderBytes, 4<<10, 16<<20)
+	k.between("http_max_connections", c.HTTPMaxConnections, 1, 10_000_000)
 	k.lasts("shutdown_grace", c.ShutdownGrace, 0)
 	k.lasts("store_wait", c.StoreWait, 0)
 	if _, ok := logLevels[c.LogLevel]; !ok {

@@ -37,6 +37,8 @@ func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
 		return err
 	}
 	p.onStop("committing what was accepted", sender.Close)
+	p.metrics.read("doorman_bus_pending", "Commands handed to the bus and not confirmed yet.", sender.Pending)
+	p.metrics.read("doorman_http_connections", "Connections of clients.", p.public.connections.count)
 	queries, err := p.queries(waiters)
 	if err != nil {
 		return err
@@ -81,6 +83,7 @@ func (p *Program) startWorker(ctx context.Context, b *inproc.Bus, waiters *notif
 	if err := w.Start(ctx); err != nil {
 		return err
 	}
+	p.worker = w
 	p.onStop("stopping the worker", func(context.Context) error { return w.Stop() })
 	return nil
 }
