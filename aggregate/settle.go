@@ -148,7 +148,7 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 func (r *Round) outcome(inst *Instance, env *commands.Envelope) *commands.Outcome {
 	return &commands.Outcome{
 		ID: env.ID, Stream: env.Stream, Type: env.Type, Ticket: env.Ticket, Policy: env.Policy,
-		Session: env.Session, Actor: env.Actor, Hash: env.Hash, At: r.Now, Version: inst.Head.Version,
+		Session: env.Session, Actor: env.Actor, Hash: env.Hash, At: r.Now, ReceivedAt: env.ReceivedAt, Version: inst.Head.Version,
 		ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID, TraceParent: env.TraceParent,
 	}
 }

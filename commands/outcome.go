@@ -25,7 +25,9 @@ type Outcome struct {
 	Actor    string
 	Hash     Hash
 	At       time.Time // when it was judged, UTC, whole microseconds
-	Version  uint64    // the stream's version after it
+	// ReceivedAt is when a gateway took the command. It is told to those who watch commits, not stored.
+	ReceivedAt time.Time
+	Version    uint64 // the stream's version after it
 
 	Events []Event // of a landing; the last one has version Version
 

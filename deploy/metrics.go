@@ -97,7 +97,7 @@ func (m *Metrics) histogram(name, help string, buckets []float64) prometheus.His
 	return h
 }
 
-// Committed is worker.Metrics': one call a commit, from the worker's goroutine.
+// Committed is worker.Metrics': one call a commit, after it, from one goroutine.
 func (m *Metrics) Committed(stats worker.CommitStats) {
 	m.batch.Observe(float64(stats.Commands))
 	m.judging.Observe(stats.Judging.Seconds())
@@ -106,6 +106,12 @@ func (m *Metrics) Committed(stats worker.CommitStats) {
 		return
 	}
 	m.count(stats.Result.Outcomes)
+	now := time.Now()
+	for _, o := range stats.Result.Outcomes {
+		if !o.ReceivedAt.IsZero() {
+			m.settled.Observe(now.Sub(o.ReceivedAt).Seconds())
+		}
+	}
 	for i := range stats.Result.Answers {
 		if stats.Result.Answers[i].Ruling == aggregate.Conflict {
 			m.conflicts.Inc()
