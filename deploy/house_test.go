@@ -97,6 +97,7 @@ var house = []room{
 		tests: backends,
 	},
 
+	{folder: "deploy/endtoend", tests: []string{"commands/...", "aggregate/...", "deploy/contracttest", "cmd/cli"}}, // tests alone
 	{
 		folder: "deploy/...",
 		may:    []string{"commands/...", "aggregate/...", "bus/...", "projections/...", "notify/...", "deploy/..."},

@@ -1,0 +1,12 @@
+//go:build unix && race
+
+package endtoend
+
+import "time"
+
+// The race detector takes ten times as long, and remembers who touched what at several times the size of it.
+const (
+	patience     = 3 * time.Minute
+	crowdMemory  = 2 << 30
+	bodiesMemory = 3 << 30
+)
