@@ -89,7 +89,7 @@ func (w *cutWire) set(cut bool) {
 	}
 }
 
-// DESIGN section 7: "Database away: stop taking, back off, resume; nothing is rejected for it."
+// DESIGN section 7: database away, "stop taking, back off, resume; nothing is rejected for it".
 func TestAStoreThatGoesAwayIsToldOfAndWaitedFor(t *testing.T) {
 	t.Parallel()
 	address, err := url.Parse(postgrestest.URL())
