@@ -230,14 +230,17 @@ func madeEvents(t *testing.T, cases int) (path string, lines int) {
 
 func TestAShuffledProcessLogComesOutRight(t *testing.T) {
 	t.Parallel()
-	for name, log := range map[string]func(*testing.T) (string, int){
-		"real": events,
-		"made": func(t *testing.T) (string, int) { return madeEvents(t, 100) },
+	for name, tt := range map[string]struct {
+		log   func(*testing.T) (path string, lines int)
+		array string
+	}{
+		"real, in arrays":  {events, "4"},
+		"made, one by one": {func(t *testing.T) (string, int) { return madeEvents(t, 100) }, "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path, lines := log(t)
-			got := run(t, nil, "", "send", "--url", server(t), "-f", path,
+			path, lines := tt.log(t)
+			got := run(t, nil, "", "send", "--url", server(t), "-f", path, "--array", tt.array,
 				"--shuffle", "500", "--duplicate", "5%", "--parallel", "16", "--seed", "42", "--verify")
 			t.Log("\n" + got.out)
 			require.Equal(t, ExitOK, got.code, got.err)
