@@ -101,7 +101,7 @@ func (a *auditor) path(stream commands.Stream, outcomes []commands.CommandView) 
 		at, landed := landedAt[c.Ticket]
 		valid := c.Ticket == commands.Genesis && version == 0 || landed && at == version
 		if view.Status == commands.StatusLanded {
-			require.True(a, valid, "command %s landed at version %d of %s with the ticket %s", c.ID, version, stream, c.Ticket)
+			require.True(a, valid || c.Policy == commands.PolicyAny, "command %s landed at version %d of %s with the ticket %s", c.ID, version, stream, c.Ticket)
 			for range effects(c) {
 				expected = append(expected, c.ID)
 			}
@@ -113,6 +113,8 @@ func (a *auditor) path(stream commands.Stream, outcomes []commands.CommandView) 
 		switch before, known := rejected[c.Ticket]; view.Reason {
 		case commands.StaleTicket:
 			require.True(a, !valid && (landed || c.Ticket == commands.Genesis), "command %s is told to be stale", c.ID)
+		case commands.TicketNotCurrent:
+			require.True(a, !valid && c.Policy == commands.PolicyStrict, "command %s is told not to be current", c.ID)
 		case commands.PredecessorRejected:
 			require.True(a, known, "the predecessor %s of %s was not rejected before", c.Ticket, c.ID)
 			require.Equal(a, before.Root, view.Root)
@@ -152,6 +154,7 @@ func (a *auditor) changelog(stream commands.Stream, expected []commands.ID) {
 		require.EqualValues(a, n+1, change.Version, "of %s", stream)
 		require.Equal(a, expected[n], change.Command.ID, "version %d of %s", change.Version, stream)
 		require.Equal(a, a.views[change.Command.ID].Position, change.Position)
+		require.Equal(a, a.commands[change.Command.ID].Policy == commands.PolicyAny, change.Command.Override)
 		var data added
 		require.NoError(a, json.Unmarshal(change.Data, &data))
 		sum += data.N

@@ -83,7 +83,9 @@ type hold struct {
 
 // ledger is a type whose commands do what their names say.
 func ledger(name string, parkFor time.Duration) aggregate.Type {
-	t := aggregate.Define[entry](name, tally{}, aggregate.Settings{ParkFor: parkFor})
+	t := aggregate.Define[entry](name, tally{}, aggregate.Settings{
+		ParkFor: parkFor, Policies: []aggregate.Policy{aggregate.PolicyStrict, aggregate.PolicyAny},
+	})
 	aggregate.Handle(t, "add", func(_ tally, a added) ([]entry, error) { return []entry{a}, nil })
 	aggregate.Handle(t, "add_twice", func(_ tally, a added) ([]entry, error) { return []entry{a, a}, nil })
 	aggregate.Handle(t, "note", func(tally, nothing) ([]entry, error) { return nil, nil })

@@ -32,7 +32,11 @@ type placed struct {
 func newPlan(random *rand.Rand, streams, steps int) *plan {
 	p := &plan{random: random}
 	for i := range streams {
-		p.stream(commands.Stream{Type: "ledger", ID: commands.NewID().String()}, streams, steps, i%10 == 0)
+		stream := commands.Stream{Type: "ledger", ID: commands.NewID().String()}
+		if i%10 == 5 { // on these some expire before their predecessors come
+			stream.Type = "brief"
+		}
+		p.stream(stream, streams, steps, i%10 == 0)
 	}
 	sort.SliceStable(p.queue, func(i, j int) bool { return p.queue[i].at < p.queue[j].at })
 	return p
@@ -77,6 +81,12 @@ func (p *plan) stream(stream commands.Stream, streams, steps int, holdBack bool)
 			place(command(stream, "add", no.ID, added{1}))
 		case choice < 11:
 			place(command(stream, "add", chain[1+p.random.IntN(len(chain)-1)], added{1}))
+		case choice < 14 && !holdBack:
+			rival := command(stream, "add", ticket, added{1})
+			if rival.Policy = commands.PolicyStrict; p.random.IntN(3) == 0 {
+				rival.Policy, rival.Ticket = commands.PolicyAny, commands.None
+			}
+			place(rival)
 		case choice < 25:
 			next = command(stream, "note", ticket, nil)
 		case choice < 35:
