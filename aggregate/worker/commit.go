@@ -20,7 +20,7 @@ func (d *desk) launch() {
 	}
 	batch := s.batch(d.lanes)
 	s.judging += time.Since(started)
-	d.inflight = s
+	d.inflight, s.launched = s, time.Now()
 	d.w.committing <- work{sitting: s, batch: batch}
 }
 
@@ -38,9 +38,10 @@ type committed struct {
 
 // commit runs in a goroutine of its own: one commit after another, then the telling, in order.
 func (w *Worker) commit() {
+	last := uint64(0) // the newest position that was committed here
 	for job := range w.committing {
 		var (
-			covered store.Range
+			covered = store.Range{First: last + 1, Last: last}
 			err     error
 			started = time.Now()
 		)
@@ -51,6 +52,7 @@ func (w *Worker) commit() {
 		}
 		took := time.Since(started)
 		if err == nil {
+			last = covered.Last
 			w.telling <- told{sitting: job.sitting, covered: covered, took: took}
 		}
 		w.commits <- committed{sitting: job.sitting, err: err}
@@ -160,7 +162,8 @@ func (d *desk) split(s *sitting, err error) {
 		d.broken[culprit] = "its outcome could not be committed: " + err.Error()
 		return
 	}
-	if n == 0 {
+	if n <= 1 {
+		// What cannot be stored is no single outcome: it stays where it is, and the error in the log.
 		d.backOff("commit", err)
 	}
 }

@@ -14,7 +14,6 @@ type held struct {
 	handle  *store.Handle
 	lane    *lane
 	sitting uint64         // the last one that touched it; it must stay in memory until that is committed
-	pinned  bool           // it must stay in memory until it has gone on with what had been released
 	stored  aggregate.Head // as committed or being committed
 	cost    int            // bytes counted for it
 	blocked bool           // its commands wait for facts in the pass under way
@@ -56,11 +55,12 @@ func (c *cache) drop(h *held) {
 	}
 }
 
-// trim lets go of the streams used longest ago, as long as they are committed up to the sitting.
+// trim lets go of the streams used longest ago, as long as they are committed up to the sitting and have
+// nothing left over.
 func (c *cache) trim(committed uint64) {
 	for c.bytes > c.maxBytes || c.streams.Len() > c.maxCount {
 		_, oldest, ok := c.streams.GetOldest()
-		if !ok || oldest.pinned || oldest.sitting > committed {
+		if !ok || oldest.Pending() || oldest.sitting > committed {
 			return
 		}
 		c.drop(oldest)

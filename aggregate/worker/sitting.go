@@ -11,16 +11,17 @@ import (
 
 // sitting is one round of judging on its way to being committed.
 type sitting struct {
-	number  uint64
-	round   aggregate.Round
-	items   []item     // judged in it, in order
-	touched []*held    // streams it may have changed
-	frames  []*arrival // of which the last command was judged in it
-	broken  []*arrival // that could not be read
-	orders  []*order   // carried out in it
-	journal []parkedBefore
-	clocks  bool // it is there to save the clocks of lanes on which something waits
-	judging time.Duration
+	number   uint64
+	round    aggregate.Round
+	items    []item     // judged in it, in order
+	touched  []*held    // streams it may have changed
+	frames   []*arrival // of which the last command was judged in it
+	broken   []*arrival // that could not be read
+	orders   []*order   // carried out in it
+	journal  []parkedBefore
+	clocks   bool // it is there to save the clocks of lanes on which something waits
+	judging  time.Duration
+	launched time.Time // when its commit began
 }
 
 // parkedBefore is what the index of parked commands said of an id before the sitting changed it.
@@ -36,7 +37,7 @@ func (s *sitting) empty() bool {
 // touch marks a stream as changed in this sitting.
 func (s *sitting) touch(h *held) {
 	if h.sitting != s.number {
-		h.sitting, h.pinned = s.number, false
+		h.sitting = s.number
 		s.touched = append(s.touched, h)
 	}
 }

@@ -16,13 +16,19 @@ func (d *desk) tick(now time.Time) {
 	if d.stale || d.pausing {
 		return
 	}
-	// A gap, as when the process was frozen, is not time in which the lanes were worked.
+	// A gap, as when the process was frozen, is not time in which the lanes were worked; nor is the time
+	// in which a commit hangs: what comes in then is not judged.
 	const longestStep = time.Second
+	if d.inflight != nil && now.Sub(d.inflight.launched) > longestStep {
+		return
+	}
 	for _, l := range d.lanes {
 		l.claim.Worked += min(elapsed, longestStep)
 	}
 	for _, l := range d.lanes {
-		d.sweep(l)
+		if d.sweep(l); d.stale {
+			return
+		}
 	}
 	if now.Sub(d.second) >= time.Second {
 		d.second = now

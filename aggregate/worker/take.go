@@ -208,7 +208,6 @@ func (d *desk) hold(record *store.Record) {
 	}
 	d.cache.put(h)
 	if inst.Pending() {
-		h.pinned = true
 		d.resume = append(d.resume, h)
 	}
 }

@@ -14,8 +14,9 @@ func (s *Store) Changes(
 ) ([]store.Change, error) {
 	var changes []store.Change
 	var seen uint64
+	sighted := s.sight(name)
 	err := s.readers.read(ctx, "read changelog", func(r *reader) error {
-		_, h, err := s.head(r, name)
+		_, h, err := s.head(r, sighted)
 		if err != nil {
 			return err
 		}
@@ -59,8 +60,9 @@ func appendChanges(changes []store.Change, o *commands.Outcome, after uint64, li
 func (s *Store) StateBefore(ctx context.Context, name commands.Stream, version uint64) (store.Snapshot, error) {
 	var found store.Snapshot
 	var seen uint64
+	sighted := s.sight(name)
 	err := s.readers.read(ctx, "read state", func(r *reader) error {
-		_, h, err := s.head(r, name)
+		_, h, err := s.head(r, sighted)
 		if err != nil {
 			return err
 		}

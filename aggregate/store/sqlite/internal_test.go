@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
 	"github.com/ticketed/doorman/commands"
@@ -134,4 +135,45 @@ func TestATransactionLeftOpenIsRolledBackByTheNext(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, settled)
 	require.NoError(t, s.Close())
+}
+
+// A row that is written by a sweep between a reader's moment and its look at the row is not taken for the
+// newest: the reader has looked at the view before.
+func TestASweepDuringALoadHidesNoLanding(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{Dir: t.TempDir(), Lanes: 1, Migrate: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	claims, err := s.Acquire(t.Context(), []int{0}, "test")
+	require.NoError(t, err)
+	name := func(id string) commands.Stream { return commands.Stream{Type: "order", ID: id} }
+	land := func(id string, version uint64) {
+		records, err := s.Load(t.Context(), []commands.Stream{name(id)})
+		require.NoError(t, err)
+		o := &commands.Outcome{ID: commands.NewID(), Stream: name(id), Type: "x", Ticket: commands.Genesis,
+			At: time.Now().UTC(), Version: version, Events: []commands.Event{{Type: "e", Schema: 1, Data: []byte("1")}}}
+		_, err = s.Commit(t.Context(), &store.Batch{Claims: claims, Outcomes: []*commands.Outcome{o},
+			Heads: []*store.HeadChange{{Stream: name(id), Head: aggregate.Head{Version: version, Action: o.ID, At: o.At},
+				State: []byte("1"), StateVersion: version, Handle: records[0].Handle}}})
+		require.NoError(t, err)
+	}
+	settle := func() {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		require.NoError(t, s.settleAll())
+	}
+	land("a", 1)
+	land("b", 1)
+	settle()
+	land("b", 2) // its row says 1
+
+	sighted := s.sight(name("b"))
+	require.NoError(t, s.readers.read(t.Context(), "load", func(r *reader) error {
+		_, err := r.row(name("a")) // the reader's moment
+		require.NoError(t, err)
+		settle()
+		_, loaded, err := s.record(r, sighted)
+		require.Equal(t, uint64(2), loaded.Head.Version)
+		return err
+	}))
 }

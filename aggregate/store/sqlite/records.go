@@ -18,13 +18,17 @@ import (
 func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.Record, error) {
 	records := make([]*store.Record, 0, len(streams))
 	parked := s.view.anyParked()
+	sights := make([]sight, len(streams))
+	for i, name := range streams {
+		sights[i] = s.sight(name)
+	}
 	var seen uint64
 	err := s.readers.read(ctx, "load", func(r *reader) error {
-		for _, name := range streams {
+		for i, name := range streams {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			known, loaded, err := s.record(r, name)
+			known, loaded, err := s.record(r, sights[i])
 			if err != nil {
 				return fmt.Errorf("stream %s: %w", name, err)
 			}
@@ -49,8 +53,9 @@ func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.R
 // Head reads one stream without its parked commands; see store.Reader.
 func (s *Store) Head(ctx context.Context, name commands.Stream) (*store.Record, bool, error) {
 	var found *store.Record
+	seen := s.sight(name)
 	err := s.readers.read(ctx, "read head", func(r *reader) error {
-		_, loaded, err := s.record(r, name)
+		_, loaded, err := s.record(r, seen)
 		found = loaded
 		return err
 	})
@@ -62,18 +67,19 @@ func (s *Store) Head(ctx context.Context, name commands.Stream) (*store.Record, 
 }
 
 // record reads a stream with its state and the events since.
-func (s *Store) record(r *reader, name commands.Stream) (*hold, *store.Record, error) {
+func (s *Store) record(r *reader, seen sight) (*hold, *store.Record, error) {
 	for {
-		known, h, err := s.head(r, name)
+		known, h, err := s.head(r, seen)
 		if err != nil {
 			return nil, nil, err
 		}
-		loaded := &store.Record{Stream: name, Head: h.Head}
+		loaded := &store.Record{Stream: seen.name, Head: h.Head}
 		if loaded.State, loaded.StateVersion, err = r.stateOf(h); err != nil {
 			return nil, nil, err
 		}
 		if loaded.StateVersion > h.Version {
-			// The row was written between the look at the view and the one at the row.
+			// The row was written between the look at the view and the one at the row, which is newer.
+			seen.stream, seen.head = nil, nil
 			continue
 		}
 		err = r.landings(h, loaded.StateVersion, func(o *commands.Outcome) bool {
@@ -88,18 +94,36 @@ func (s *Store) record(r *reader, name commands.Stream) (*hold, *store.Record, e
 	}
 }
 
-// head finds a stream and its newest published head.
-func (s *Store) head(r *reader, name commands.Stream) (*hold, *head, error) {
+// sight is what the view shows of a stream; without a stream and a head, its row is current.
+//
+// It is taken before the transaction that reads the row. The other way round, a sweep might write the row
+// after the transaction's moment and before the look: the look would then call a row current that the
+// transaction does not see yet.
+type sight struct {
+	name   commands.Stream
+	lane   int
+	stream *stream
+	head   *head
+	epoch  uint64
+}
+
+func (s *Store) sight(name commands.Stream) sight {
 	lane := name.Lane(s.identity.Lanes)
 	known, h, epoch := s.view.lookup(name, lane)
+	return sight{name: name, lane: lane, stream: known, head: h, epoch: epoch}
+}
+
+// head finds a stream and its newest head published by the time of the sight, or a newer one.
+func (s *Store) head(r *reader, seen sight) (*hold, *head, error) {
+	known, h := seen.stream, seen.head
 	if known == nil {
 		var err error
-		if h, err = r.row(name); err != nil {
+		if h, err = r.row(seen.name); err != nil {
 			return nil, nil, err
 		}
-		known = newStream(name, h)
+		known = newStream(seen.name, h)
 	}
-	return &hold{store: s, stream: known, lane: lane, epoch: epoch}, h, nil
+	return &hold{store: s, stream: known, lane: seen.lane, epoch: seen.epoch}, h, nil
 }
 
 // newStream is a stream whose row is current, with the head as read from it. The state stays behind: it is in
