@@ -138,6 +138,7 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem.New(commands.RateLimited, "the requests under way hold all the memory there is for them"))
 		return
 	}
+	defer in.memory.Add(-held)
 	req := in.requests.Get().(*request)
 	if refused := in.receive(req, r); refused != nil {
 		refuse(w, refused)
@@ -146,7 +147,6 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		in.settle(r.Context(), req)
 		in.answer(w, req)
 	}
-	in.memory.Add(-held)
 	if !req.abandoned {
 		req.reset()
 		in.requests.Put(req)

@@ -252,6 +252,27 @@ func TestInAnArrayEachCommandHasItsOwnFate(t *testing.T) {
 	})
 }
 
+// DESIGN section 3: an array is taken in array order; section 2: the first command is untouched.
+func TestOfTwoCommandsWithOneIDInAnArrayTheFirstIsTaken(t *testing.T) {
+	t.Parallel()
+	s := around()
+	sent := 0
+	s.SendAll = func(envs []*commands.Envelope, done func(int, error)) {
+		sent = len(envs)
+		for i := range envs {
+			done(i, nil)
+		}
+	}
+	first := command(commands.NewID().String())
+	second := strings.Replace(first, "order/42", "order/43", 1)
+	w := s.post(t, "["+first+","+second+","+first+"]")
+	items := read[[]told](t, w)
+	require.Equal(t, "accepted", items[0].Status)
+	require.Equal(t, commands.IDConflict, items[1].Code)
+	require.Equal(t, "accepted", items[2].Status, "the same again is a repeat")
+	require.Equal(t, 2, sent)
+}
+
 func TestAnArrayOfWhichNothingWasAcceptedIsRefused(t *testing.T) {
 	t.Parallel()
 	s := around()

@@ -37,9 +37,28 @@ func (in *Intake) receive(req *request, r *http.Request) *problem.Problem {
 		}
 	}
 	if req.array {
+		req.refuseConflicts()
 		req.refuseSuccessors()
 	}
 	return nil
+}
+
+// refuseConflicts refuses those whose id an earlier command of the same array has, when they are not the
+// same command: lanes are worked side by side, so only here is known which came first.
+func (req *request) refuseConflicts() {
+	first := make(map[commands.ID]*item, len(req.items))
+	for _, it := range req.items {
+		if it.refused != nil {
+			continue
+		}
+		earlier, taken := first[it.env.ID]
+		switch {
+		case !taken:
+			first[it.env.ID] = it
+		case earlier.env.Command.Hash() != it.env.Command.Hash():
+			it.refuse(commands.IDConflict, conflictDetail)
+		}
+	}
 }
 
 func checkContent(h http.Header) *problem.Problem {
@@ -157,7 +176,8 @@ func (in *Intake) policies(c *commands.Command) []string {
 func (req *request) refuseSuccessors() {
 	var last []*item // refused, their successors not looked for yet
 	for _, it := range req.items {
-		if it.refused != nil && it.env.ID != commands.None {
+		// The id of a conflict names the earlier command, which is not refused.
+		if it.refused != nil && it.env.ID != commands.None && it.refused.Code != commands.IDConflict {
 			last = append(last, it)
 		}
 	}

@@ -64,6 +64,8 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 	}
 }
 
+const conflictDetail = "another command was sent with this id before: another stream, type, ticket or policy, or other bytes of data"
+
 // find looks for the outcome of one accepted command.
 func (in *Intake) find(req *request, it *item, p *patience) {
 	var outcome *commands.Outcome
@@ -77,7 +79,7 @@ func (in *Intake) find(req *request, it *item, p *patience) {
 	}
 	switch {
 	case conflict:
-		it.refuse(commands.IDConflict, "another command was sent with this id before: another stream, type, ticket, policy or data")
+		it.refuse(commands.IDConflict, conflictDetail)
 	case outcome != nil:
 		view, err := in.config.Tell(p.parent, outcome)
 		if err != nil {
