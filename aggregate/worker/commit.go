@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
 )
 
 // launch closes the open sitting and commits it in the background. Its result comes through w.commits.
@@ -144,7 +145,7 @@ func (d *desk) recover(s *sitting, err error) {
 	}
 }
 
-// split narrows down which command a batch fails for: half as many at a time, then one outcome at a
+// split narrows down which command a batch fails for: half as many at a time, then one verdict at a
 // time, and that one ends as failed.
 func (d *desk) split(s *sitting, err error) {
 	n := len(s.items)
@@ -152,20 +153,30 @@ func (d *desk) split(s *sitting, err error) {
 	d.caution.left = max(n, d.caution.left, 1)
 	d.caution.size = max(n/2, 1)
 	d.caution.single = n <= 1
-	if outcomes := s.round.Result.Outcomes; len(outcomes) == 1 && n <= 1 {
-		culprit := outcomes[0].ID
-		if _, again := d.broken[culprit]; again {
-			d.lost("record a failure", err)
-			return
-		}
-		d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit, "err", err)
-		d.broken[culprit] = "its outcome could not be committed: " + err.Error()
+	if n > 1 || s.round.Limits.Round > 1 {
 		return
 	}
-	if n <= 1 {
-		// What cannot be stored is no single outcome: it stays where it is, and the error in the log.
-		d.backOff("commit", err)
+	culprit := s.culprit()
+	if _, again := d.broken[culprit]; again || culprit == commands.None {
+		d.lost("record a failure", err)
+		return
 	}
+	d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit, "err", err)
+	d.broken[culprit] = "its outcome could not be committed: " + err.Error()
+}
+
+// culprit is the command that a sitting of one verdict was about, None when it was about none.
+func (s *sitting) culprit() commands.ID {
+	outcomes, park := s.round.Result.Outcomes, s.round.Result.Park
+	switch {
+	case len(outcomes) == 1 && len(park) == 0:
+		return outcomes[0].ID
+	case len(outcomes) == 0 && len(park) == 1:
+		return park[0].ID
+	case len(s.items) == 1 && s.items[0].env != nil:
+		return s.items[0].env.ID // it rejects several at once: there is nothing smaller to try
+	}
+	return commands.None
 }
 
 // takeBack undoes a sitting: its commands go back to the front of the backlog, and what they changed in

@@ -323,6 +323,40 @@ func TestNothingExpiresWhileACommitHangs(t *testing.T) {
 	require.Equal(t, "landed@2", r.outcome(id(2)))
 }
 
+// unparkable is a store that cannot park commands named poison.
+func unparkable() *memory {
+	m := newMemory(4)
+	m.before = func(b *store.Batch) (error, bool) {
+		for _, w := range b.Park {
+			if w.Type == "poison" {
+				return errors.New("this row cannot be stored"), false
+			}
+		}
+		return nil, false
+	}
+	return m
+}
+
+func TestACommandThatCannotBeParkedFails(t *testing.T) {
+	r := start(t, unparkable(), nil)
+	r.send(command(1, "a", "add", commands.Genesis), command(3, "a", "poison", id(2)), command(4, "b", "add", commands.Genesis))
+	require.Equal(t, "landed@1", r.outcome(id(1)))
+	require.Equal(t, "failed", r.outcome(id(3)))
+	require.Equal(t, "landed@1", r.outcome(id(4)))
+}
+
+func TestWhatWasLeftOverIsNotBlamedForALaterCommand(t *testing.T) {
+	r := start(t, unparkable(), func(c *worker.Config) {
+		c.Limits = aggregate.DefaultLimits
+		c.Limits.Round = 2
+	})
+	r.send(command(2, "a", "add", id(1)), command(3, "a", "add", id(2)))
+	r.send(command(1, "a", "add", commands.Genesis), command(9, "a", "poison", id(8)))
+	r.until("the chain has landed", func() bool { return r.outcome(id(3)) != "" })
+	require.Equal(t, "landed@3", r.outcome(id(3)))
+	require.Equal(t, "failed", r.outcome(id(9)))
+}
+
 func TestAnOutageRejectsNothingAndLosesNothing(t *testing.T) {
 	for name, failure := range map[string]struct {
 		err     error
