@@ -65,6 +65,7 @@ func Restore(t Type, stream commands.Stream, head Head, state []byte, tail []com
 // restoreParked holds what waits, and lines up what had been released.
 func (inst *Instance) restoreParked(parked []*Waiting, tickets func(commands.ID) Fact) {
 	for _, w := range parked {
+		w.released, w.fresh, w.settled = false, false, false // a store may have kept what a round gave it
 		inst.hold(w)
 	}
 	for _, w := range parked {

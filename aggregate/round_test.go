@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/commands"
 )
 
 func TestWhatIsParkedAndMovedInOneRoundIsParkedOnce(t *testing.T) {
@@ -36,4 +37,22 @@ func TestALoopIsRejectedWholeHoweverFullTheRound(t *testing.T) {
 	r.Take(inst, s.command(t, "A3", "A2", "add"))
 	require.Len(t, r.Result.Outcomes, 3)
 	require.True(t, inst.Pending(), "who waits on the loop goes in the next round")
+}
+
+func TestAStoreMayKeepWhatARoundGaveIt(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	s.limits.Round = 2
+	inst := aggregate.NewInstance(s.kind, streamOf("a"))
+	r := s.round()
+	r.Take(inst, s.command(t, "A2", "A1", "add"))
+	r.Take(inst, s.command(t, "A1", "genesis", "add"))
+	r.Finish()
+	require.Len(t, r.Result.Park, 1, "it was released, and the round is full")
+
+	inst = aggregate.Restore(s.kind, inst.Stream, inst.Head, inst.State(), nil, r.Result.Park,
+		func(id commands.ID) aggregate.Fact { return s.known[id] }, nil)
+	r = s.round()
+	require.True(t, r.Resume(inst))
+	require.Len(t, r.Result.Outcomes, 1)
 }
