@@ -12,8 +12,8 @@ import (
 // state after them. The state is folded from the events as they will be stored, so that a replay gives
 // the same bytes.
 func (r *Round) decide(inst *Instance, env *commands.Envelope) (events []commands.Event, state any, encoded []byte, err error) {
-	if cause, broken := r.Broken[env.ID]; broken {
-		return nil, nil, nil, errors.New(cause)
+	if err = r.broken(env, Admit); err != nil {
+		return nil, nil, nil, err
 	}
 	if r.Barred != nil {
 		if cause, barred := r.Barred(env); barred {

@@ -58,7 +58,7 @@ func (m *model) take(env commands.Envelope) {
 		default:
 			m.saw("id_conflict")
 		}
-		m.answers = append(m.answers, aggregate.Answer{Ruling: ruling, ID: env.ID, Hash: env.Hash, Session: env.Session,
+		m.answers = append(m.answers, aggregate.Answer{Ruling: ruling, ID: env.ID, Stream: env.Stream, Hash: env.Hash, Session: env.Session,
 			ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID})
 		return
 	}

@@ -12,6 +12,8 @@ type Waiting struct {
 	Seq      uint64        // order of parking within the stream
 	ParkedAt time.Time     // when it was parked
 	Deadline time.Duration // when it expires, in working time of its lane
+	// Until is the same by the wall clock, if the lane is worked from now on; in what a round shows only.
+	Until time.Time
 
 	released bool // its predecessor has been settled; it is in the instance's work queue
 	fresh    bool // parked in the round under way

@@ -12,6 +12,9 @@ import (
 // transaction and then shows it to observers.
 type Result struct {
 	Outcomes []*commands.Outcome
+	// States are the streams' states after each outcome that landed, as JSON, nil before the first event;
+	// for those who watch commits, not stored. They do not change any more.
+	States   [][]byte
 	Park     []*Waiting    // newly parked, and still so at the end of the round
 	Extend   []*Waiting    // parked in an earlier round, deadline moved
 	Unpark   []commands.ID // parked in an earlier round, settled now; their outcomes are in Outcomes
@@ -24,6 +27,7 @@ type Result struct {
 type Answer struct {
 	Ruling  Ruling // Repeat or Conflict
 	ID      commands.ID
+	Stream  commands.Stream
 	Hash    commands.Hash // of the payload that this sender sent
 	Session string        // the sender's
 	ReplyTo string        // where it wants to be answered, empty for nowhere
@@ -65,9 +69,10 @@ type Round struct {
 	Lot    Lot
 	// Clock is the working time of the lane of a stream, by which deadlines are counted.
 	Clock func(commands.Stream) time.Duration
-	// Broken are commands known to break the aggregate's code or the commit, with the cause: they end
-	// as failed without being parked or run.
-	Broken map[commands.ID]string
+	// Broken, when not nil, tells of commands known to break what the ruling asks for, and the cause:
+	// Admit, the aggregate's code or the commit of their landing; Park, the commit of their parking. They
+	// end as failed in place of it. Whatever else is ruled about them is ruled as ever.
+	Broken func(*commands.Envelope, Ruling) (cause string, broken bool)
 	// Barred, when not nil, tells of commands that must not be run at present, and why: they end as
 	// failed.
 	Barred func(*commands.Envelope) (cause string, barred bool)
@@ -103,10 +108,10 @@ func (r *Round) Take(inst *Instance, env *commands.Envelope) Progress {
 	}
 	switch verdict := Judge(&q); verdict.Ruling {
 	case Repeat, Conflict:
-		r.answer(verdict.Ruling, env)
+		r.answer(inst, verdict.Ruling, env)
 	case Park:
-		if cause, broken := r.Broken[env.ID]; broken {
-			r.turnDown(inst, env, errors.New(cause))
+		if err := r.broken(env, Park); err != nil {
+			r.turnDown(inst, env, err)
 		} else {
 			r.park(inst, env)
 		}
@@ -176,8 +181,9 @@ func (r *Round) inform(q *Question, inst *Instance, env *commands.Envelope) bool
 		q.Own = sameOr(own.Hash == env.Hash)
 		return true
 	}
-	if env.Policy == commands.PolicyAny || env.Ticket == inst.Head.Action && env.Ticket != commands.None ||
-		env.Ticket == commands.Genesis && inst.Head.Version == 0 {
+	again := env.ID == inst.Head.Action // whether it is the same command, the facts say
+	if !again && (env.Policy == commands.PolicyAny || env.Ticket == inst.Head.Action && env.Ticket != commands.None ||
+		env.Ticket == commands.Genesis && inst.Head.Version == 0) {
 		q.Named = inst.named(env.Ticket, nobody)
 		return true
 	}
@@ -196,6 +202,17 @@ func (r *Round) inform(q *Question, inst *Instance, env *commands.Envelope) bool
 	return known
 }
 
+// broken says why what is ruled about a command cannot be done.
+func (r *Round) broken(env *commands.Envelope, ruling Ruling) error {
+	if r.Broken == nil {
+		return nil
+	}
+	if cause, broken := r.Broken(env, ruling); broken {
+		return errors.New(cause)
+	}
+	return nil
+}
+
 func nobody(commands.ID) Fact { return Fact{} }
 
 func sameOr(same bool) Own {
@@ -205,9 +222,12 @@ func sameOr(same bool) Own {
 	return OwnDifferent
 }
 
-func (r *Round) answer(ruling Ruling, env *commands.Envelope) {
-	r.Result.Answers = append(r.Result.Answers, Answer{Ruling: ruling, ID: env.ID, Hash: env.Hash,
-		Session: env.Session, ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID})
+// answer notes what a single sender is told; like an outcome it keeps nothing of the frame.
+func (r *Round) answer(inst *Instance, ruling Ruling, env *commands.Envelope) {
+	a := Answer{Ruling: ruling, ID: env.ID, Stream: inst.Stream, Hash: env.Hash,
+		Session: env.Session, ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID}
+	detach(&a.Session, &a.ReplyTo, &a.CorrelationID)
+	r.Result.Answers = append(r.Result.Answers, a)
 }
 
 // Finish ends the round: what was parked and settled within it was never parked for anybody else.
@@ -222,11 +242,15 @@ func (r *Round) Finish() {
 	// The result is read while the next round may already move deadlines: it keeps copies.
 	for i, w := range r.Result.Park {
 		w.fresh = false
-		shown := *w
-		r.Result.Park[i] = &shown
+		r.Result.Park[i] = r.shown(w)
 	}
 	for i, w := range r.Result.Extend {
-		shown := *w
-		r.Result.Extend[i] = &shown
+		r.Result.Extend[i] = r.shown(w)
 	}
+}
+
+func (r *Round) shown(w *Waiting) *Waiting {
+	shown := *w
+	shown.Until = r.Now.Add(w.Deadline - r.Clock(w.Stream))
+	return &shown
 }

@@ -56,3 +56,29 @@ func TestAStoreMayKeepWhatARoundGaveIt(t *testing.T) {
 	require.True(t, r.Resume(inst))
 	require.Len(t, r.Result.Outcomes, 1)
 }
+
+// DESIGN section 2: the culprit ends as failed. A command is one only for what it is known to break: the
+// ticket rules come first, and what cannot be parked may land.
+func TestWhatBreaksOneRulingIsRuledAsEverOtherwise(t *testing.T) {
+	t.Parallel()
+	for breaks, want := range map[aggregate.Ruling][]string{
+		aggregate.Admit: {"failed", "stale_ticket", ""},
+		aggregate.Park:  {"", "stale_ticket", "failed"},
+	} {
+		s := newStage()
+		inst := aggregate.NewInstance(s.kind, streamOf("a"))
+		r := s.round()
+		r.Take(inst, s.command(t, "A1", "genesis", "add"))
+		r.Broken = func(_ *commands.Envelope, ruling aggregate.Ruling) (string, bool) { return "cause", ruling == breaks }
+		for n, names := range [][2]string{{"A2", "A1"}, {"A3", "genesis"}, {"A4", "A9"}} {
+			before := len(r.Result.Outcomes)
+			r.Take(inst, s.command(t, names[0], names[1], "add"))
+			got := ""
+			if len(r.Result.Outcomes) > before {
+				got = string(r.Result.Outcomes[before].Reason)
+			}
+			require.Equal(t, want[n], got, "%s, when it cannot be ruled %d", names[0], breaks)
+		}
+		require.Len(t, r.Result.Failures, 1)
+	}
+}

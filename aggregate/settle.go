@@ -1,6 +1,8 @@
 package aggregate
 
 import (
+	"strings"
+
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -140,20 +142,41 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 	inst.moved = true
 	fact := Fact{Standing: Landed, Stream: inst.Stream, Hash: env.Hash, Version: o.Version}
 	r.record(o, fact)
+	r.Result.States[len(r.Result.States)-1] = encoded
 	for _, w := range inst.waiting[env.ID] {
 		inst.enqueue(w, fact)
 	}
 }
 
+// outcome begins the outcome of a command. It shares no memory with the envelope, whose texts are pieces of
+// a whole frame: those who follow the log keep outcomes for long, and count them by their own size.
 func (r *Round) outcome(inst *Instance, env *commands.Envelope) *commands.Outcome {
-	return &commands.Outcome{
-		ID: env.ID, Stream: env.Stream, Type: env.Type, Ticket: env.Ticket, Policy: env.Policy,
+	o := &commands.Outcome{
+		ID: env.ID, Stream: inst.Stream, Type: env.Type, Ticket: env.Ticket, Policy: env.Policy,
 		Session: env.Session, Actor: env.Actor, Hash: env.Hash, At: r.Now, ReceivedAt: env.ReceivedAt, Version: inst.Head.Version,
 		ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID, TraceParent: env.TraceParent,
+	}
+	detach(&o.Type, &o.Session, &o.Actor, &o.ReplyTo, &o.CorrelationID, &o.TraceParent)
+	return o
+}
+
+// detach moves texts into memory of their own, all of them into one piece.
+func detach(texts ...*string) {
+	size := 0
+	for _, text := range texts {
+		size += len(*text)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, text := range texts {
+		from := all.Len()
+		all.WriteString(*text)
+		*text = all.String()[from:]
 	}
 }
 
 func (r *Round) record(o *commands.Outcome, fact Fact) {
 	r.Result.Outcomes = append(r.Result.Outcomes, o)
+	r.Result.States = append(r.Result.States, nil)
 	r.Facts.Learn(o.ID, fact)
 }

@@ -26,7 +26,8 @@ import (
 )
 
 var (
-	// ErrFenced: a lane of the batch has been acquired by somebody else; nothing was committed.
+	// ErrFenced: a lane of the batch has been acquired by somebody else, or the batch does not follow its
+	// streams as they are stored; nothing was committed. Acquire the lanes again and load anew.
 	ErrFenced = errors.New("lane was taken over")
 	// ErrIDKnown: an id that the batch takes for fresh is known already; nothing was committed.
 	ErrIDKnown = errors.New("command id is known already")
@@ -182,6 +183,13 @@ type Reader interface {
 	// Status tells where commands stand, in the order asked.
 	Status(ctx context.Context, ids []commands.ID) ([]CommandStatus, error)
 
+	// WaitingOf tells which commands of these sessions are parked, in order of parking, limit at most: all of
+	// one moment. Of Waiting it fills in id, stream, ticket and session, and when it was parked and is due; Until
+	// as by Status. Payloads are not read, however large, and next to nothing is spent on sessions without
+	// parked commands, as many clients ask this when they connect. The empty session, which stands for none at
+	// all, has none.
+	WaitingOf(ctx context.Context, sessions []string, limit int) ([]CommandStatus, error)
+
 	// Lookup is that of Lanes.
 	Lookup(ctx context.Context, ids []commands.ID) ([]aggregate.Fact, error)
 
@@ -213,6 +221,25 @@ type Change struct {
 	Actor    string
 	ByAny    bool // the command was let in by policy any, its ticket unchecked
 	At       time.Time
+}
+
+// View is what is told of the change, in the log of an epoch.
+func (c *Change) View(epoch string) commands.ChangeView {
+	return commands.ChangeView{
+		Version: c.Version, Position: commands.Position{Epoch: epoch, N: c.Position}, Type: c.Event.Type, Data: c.Event.Data,
+		Command: commands.ActorView{ID: c.Command, Type: c.Type, Actor: c.Actor, Override: c.ByAny}, At: c.At,
+	}
+}
+
+// AppendChanges appends the changes that a landing made, with versions above after, up to limit in all.
+func AppendChanges(changes []Change, o *commands.Outcome, after uint64, limit int) []Change {
+	for i := range o.Events {
+		if version := o.FirstVersion() + uint64(i); version > after && len(changes) < limit {
+			changes = append(changes, Change{Version: version, Position: o.Position, Event: o.Events[i], Command: o.ID, Type: o.Type,
+				Actor: o.Actor, ByAny: o.Policy == commands.PolicyAny, At: o.At})
+		}
+	}
+	return changes
 }
 
 // CommandStatus is where one command stands: an outcome, a place in the parking lot, or nothing known.

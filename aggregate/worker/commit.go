@@ -3,11 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate/store"
-	"github.com/ticketed/doorman/commands"
 )
 
 // launch closes the open sitting and commits it in the background. Its result comes through w.commits.
@@ -47,7 +47,7 @@ func (w *Worker) commit() {
 			started = time.Now()
 		)
 		if job.batch != nil {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), w.cfg.CommitTime)
+			ctx, cancel := context.WithTimeout(w.writing.ctx, w.cfg.CommitTime)
 			covered, err = w.cfg.Store.Commit(ctx, job.batch)
 			cancel()
 		}
@@ -96,11 +96,11 @@ func (d *desk) settle(c committed) {
 	}
 	d.done = c.sitting.number
 	d.failed = 0
-	for _, failure := range c.sitting.round.Result.Failures {
-		delete(d.broken, failure.Envelope.ID)
-	}
+	d.blame.settled(&c.sitting.round.Result, d.parked.waits)
 	if d.caution.left > 0 {
-		d.caution.left -= len(c.sitting.items)
+		if d.caution.left -= len(c.sitting.items); len(d.backlog) == 0 {
+			d.caution.left = 0 // it was about what was released or left over
+		}
 		switch {
 		case d.caution.left > 0:
 		case len(d.resume) == 0:
@@ -120,6 +120,10 @@ func (d *desk) recover(s *sitting, err error) {
 		d.takeBack(open)
 	}
 	d.takeBack(s)
+	for _, l := range d.lanes {
+		l.saved = 0                      // what was handed over was not saved
+		l.due, l.expiring = false, false // there is something to be judged first
+	}
 	again := caution{left: len(s.items), size: len(s.items), facts: true}
 	switch {
 	case errors.Is(err, store.ErrIDKnown):
@@ -131,6 +135,7 @@ func (d *desk) recover(s *sitting, err error) {
 	case errors.Is(err, store.ErrFenced):
 		d.w.cfg.Metrics.CommitFailed("fenced")
 		d.caution = again
+		d.held = true
 		d.lost("commit", err)
 	case errors.Is(err, store.ErrFateUnknown), errors.Is(err, context.DeadlineExceeded):
 		d.w.cfg.Metrics.CommitFailed("fate_unknown")
@@ -156,27 +161,13 @@ func (d *desk) split(s *sitting, err error) {
 	if n > 1 || s.round.Limits.Round > 1 {
 		return
 	}
-	culprit := s.culprit()
-	if _, again := d.broken[culprit]; again || culprit == commands.None {
+	culprit, found := s.culprit()
+	if !found {
 		d.lost("record a failure", err)
 		return
 	}
-	d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit, "err", err)
-	d.broken[culprit] = "its outcome could not be committed: " + err.Error()
-}
-
-// culprit is the command that a sitting of one verdict was about, None when it was about none.
-func (s *sitting) culprit() commands.ID {
-	outcomes, park := s.round.Result.Outcomes, s.round.Result.Park
-	switch {
-	case len(outcomes) == 1 && len(park) == 0:
-		return outcomes[0].ID
-	case len(outcomes) == 0 && len(park) == 1:
-		return park[0].ID
-	case len(s.items) == 1 && s.items[0].env != nil:
-		return s.items[0].env.ID // it rejects several at once: there is nothing smaller to try
-	}
-	return commands.None
+	d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit.id, "err", err)
+	d.blame.notStored(culprit, "what it came to could not be committed: "+err.Error())
 }
 
 // takeBack undoes a sitting: its commands go back to the front of the backlog, and what they changed in
@@ -215,10 +206,28 @@ func (d *desk) takeBack(s *sitting) {
 	d.orders = append(slices.Clip(s.orders), d.orders...)
 }
 
-// lost gives everything in memory up; it is built anew once the store answers.
+// lost gives everything in memory up; it is built anew once the store answers, or by another worker.
 func (d *desk) lost(what string, err error) {
 	d.stale = true
+	if d.retired() {
+		d.w.standing(fmt.Errorf("%s: %w", what, err))
+		d.w.cfg.Log.Info("this worker leaves its lanes to be handed out anew", "operation", what, "err", err)
+		return
+	}
 	d.backOff(what, err)
+}
+
+// read asks the store, for as long as a commit may take and the worker is not stopped. A reading that hangs
+// is no time in which the lanes are worked.
+func (d *desk) read(ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(d.w.reading.ctx, d.w.cfg.CommitTime)
+	defer cancel()
+	started := time.Now()
+	err := ask(ctx)
+	if took := time.Since(started); took > d.w.cfg.Tick {
+		d.ticked = d.ticked.Add(took)
+	}
+	return err
 }
 
 // backOff sets the retry timer: 50 ms at first, doubling up to 2 s.
@@ -226,6 +235,7 @@ func (d *desk) backOff(what string, err error) {
 	pause := min(50*time.Millisecond<<min(d.failed, 6), 2*time.Second)
 	d.failed++
 	d.pausing = true
+	d.w.standing(fmt.Errorf("%s: %w", what, err))
 	d.w.cfg.Log.Warn("the store did not take it; trying again", "operation", what, "err", err, "pause", pause)
 	d.retry.Reset(pause)
 }

@@ -28,6 +28,13 @@ type Config struct {
 	Metrics Metrics
 	Log     *slog.Logger
 
+	// Fenced, when set, is called when the worker would have to take its lanes again after it held them:
+	// somebody else took one, or the store was away, so that somebody may have. It takes none back by itself
+	// then but judges no more, and its frames stay unacknowledged: stop it, and start another with the lanes
+	// that are its own. Without it two workers that believe to hold the same lane would take it from each
+	// other for ever. It is called once at most, and must not block.
+	Fenced func()
+
 	CacheStreams int           // streams held in memory; 50,000 by default
 	CacheBytes   int           // bytes of their states and parked payloads; 64 MiB by default
 	CodeTimeout  time.Duration // how long one command may run in the type's code; 2 s by default

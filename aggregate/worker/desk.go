@@ -33,11 +33,12 @@ type desk struct {
 	pass    pass
 	reuse   []*arrival
 
-	orders  []*order                   // given by operators, not carried out
-	broken  map[commands.ID]string     // commands that end as failed without being run
+	orders  []*order // given by operators, not carried out
+	blame   *blame
 	faulty  map[commands.Stream]string // streams whose history is not folded again
 	caution caution
 	stale   bool // memory must be built anew from the store before anything is judged
+	held    bool // the lanes were taken by this desk, or it has heard that somebody else took one
 	pausing bool // until the retry timer fires
 	retry   *time.Timer
 	failed  int       // attempts at the store in a row
@@ -63,7 +64,7 @@ type caution struct {
 
 func newDesk(w *Worker) *desk {
 	d := &desk{w: w, guard: &aggregate.Guard{}, ended: make(chan struct{}), stale: true, retry: time.NewTimer(0),
-		broken: map[commands.ID]string{}, faulty: map[commands.Stream]string{}, ticked: time.Now()}
+		blame: newBlame(), faulty: map[commands.Stream]string{}, ticked: time.Now()}
 	<-d.retry.C
 	return d
 }
@@ -73,21 +74,25 @@ func (d *desk) run() {
 	tick := time.NewTicker(d.w.cfg.Tick)
 	defer tick.Stop()
 	for {
-		d.turn()
 		select {
 		case <-d.w.stopping:
 			d.finish()
 			return
+		default:
+		}
+		d.turn()
+		select {
+		case <-d.w.stopping:
 		case c := <-d.w.commits:
 			d.settle(c)
 		case <-d.retry.C:
 			d.pausing = false
 		case <-d.w.inbox.ready:
 			d.gather()
-		case o := <-d.w.orders:
+		case o := <-d.wanted():
 			d.orders = append(d.orders, o)
-		case now := <-tick.C:
-			d.tick(now)
+		case <-tick.C:
+			d.tick(time.Now())
 		}
 	}
 }
@@ -99,13 +104,24 @@ func (d *desk) turn() {
 			d.open = nil
 			d.takeBack(open)
 		}
-		if d.pausing || d.inflight != nil || !d.rebuild() {
+		if d.retired() || d.pausing || d.inflight != nil || !d.rebuild() {
 			return
 		}
 	}
 	if !d.pausing {
 		d.work()
 	}
+}
+
+// retired tells whether the lanes must not be taken again by this worker, and says so to who handed them
+// out. A desk that took over from one caught in the code of a type does take them: only here is it known
+// which command has to end as failed for that.
+func (d *desk) retired() bool {
+	if !d.held || d.w.cfg.Fenced == nil {
+		return false
+	}
+	d.w.retired.Do(d.w.cfg.Fenced)
+	return true
 }
 
 // finish commits what has been judged, and lets the rest go: it was not acknowledged.
@@ -123,13 +139,17 @@ func (d *desk) finish() {
 // rebuild takes the lanes anew and forgets everything else. It reports false when the store did not
 // answer; the retry timer is set then.
 func (d *desk) rebuild() bool {
-	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
-	defer cancel()
-	claims, err := d.w.cfg.Store.Acquire(ctx, d.w.cfg.Lanes, d.w.cfg.Owner)
-	var backlog []store.Parked
-	if err == nil {
+	var (
+		claims  []store.Claim
+		backlog []store.Parked
+	)
+	err := d.read(func(ctx context.Context) (err error) {
+		if claims, err = d.w.cfg.Store.Acquire(ctx, d.w.cfg.Lanes, d.w.cfg.Owner); err != nil {
+			return err
+		}
 		backlog, err = d.w.cfg.Store.Backlog(ctx, d.w.cfg.Lanes)
-	}
+		return err
+	})
 	if err != nil {
 		d.backOff("take the lanes", err)
 		return false
@@ -148,8 +168,9 @@ func (d *desk) rebuild() bool {
 	d.facts = newFacts(max(1<<16, 8*d.w.cfg.Limits.Round))
 	d.parked = newParkedIndex(d.lanes, d.w.laneCount)
 	d.parked.load(backlog, time.Now())
+	d.blame.rebuilt()
 	d.resume, d.again = nil, nil
-	d.stale = false
+	d.stale, d.held = false, true
 	d.ticked = time.Now()
 	for i := range backlog {
 		d.again = append(d.again, backlog[i].Stream)
@@ -223,7 +244,7 @@ func (d *desk) work() {
 			return
 		}
 		d.launch()
-		if len(d.backlog)+len(d.resume)+len(d.orders) == 0 {
+		if !d.waiting() {
 			return
 		}
 	}
@@ -249,9 +270,14 @@ func (d *desk) linger() {
 	}
 }
 
-// proceed takes as much of the backlog into the open sitting as it may.
+// waiting tells whether there is anything to be judged.
+func (d *desk) waiting() bool {
+	return len(d.backlog)+len(d.resume)+len(d.orders) > 0 || d.expiring()
+}
+
+// proceed takes as much of what is to be judged into the open sitting as it may.
 func (d *desk) proceed() {
-	if !d.pickUp() || len(d.backlog)+len(d.resume)+len(d.orders) == 0 {
+	if !d.pickUp() || !d.waiting() {
 		return
 	}
 	if d.caution.left > 0 && d.inflight != nil || d.open != nil && d.open.round.Full() {
@@ -260,7 +286,7 @@ func (d *desk) proceed() {
 	s := d.sit()
 	started := time.Now()
 	s.round.Now = started.UTC().Truncate(time.Microsecond)
-	if d.goOn(s) && d.carryOut(s) {
+	if d.goOn(s) && d.carryOut(s) && d.expire(s) {
 		n := len(d.backlog)
 		if d.caution.left > 0 {
 			n = min(n, d.caution.size)
@@ -301,7 +327,7 @@ func (d *desk) sit() *sitting {
 		Facts:  d.facts,
 		Lot:    d.parked,
 		Guard:  d.guard,
-		Broken: d.broken,
+		Broken: d.blame.broken,
 		Now:    time.Now().UTC().Truncate(time.Microsecond),
 		Clock:  func(stream commands.Stream) time.Duration { return d.parked.laneOf(stream).claim.Worked },
 	}

@@ -17,7 +17,8 @@
 // An id that turned out to be known: both rounds are undone, the ids looked up, and the commands judged
 // again with the facts. A store that is away: nothing is rejected for it; the worker waits, takes its
 // lanes anew, and judges again. An unknown fate: the same, and reading the ids tells what landed. Any
-// other error lies in the batch: it is split until the culprit is found, which ends as failed.
+// other error lies in the batch: it is split until the culprit is found, which ends as failed. Where lanes
+// are shared out among processes a worker does not take them anew: see [Config.Fenced].
 //
 // # Time
 //

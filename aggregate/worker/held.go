@@ -55,15 +55,21 @@ func (c *cache) drop(h *held) {
 	}
 }
 
-// trim lets go of the streams used longest ago, as long as they are committed up to the sitting and have
-// nothing left over.
+// trim lets go of the streams used longest ago that are committed up to the sitting and have nothing left
+// over. The others are in use, and are passed over, so many at a time.
 func (c *cache) trim(committed uint64) {
-	for c.bytes > c.maxBytes || c.streams.Len() > c.maxCount {
-		_, oldest, ok := c.streams.GetOldest()
-		if !ok || oldest.Pending() || oldest.sitting > committed {
+	const most = 256
+	for inUse := 0; inUse < most && (c.bytes > c.maxBytes || c.streams.Len() > c.maxCount); {
+		name, oldest, ok := c.streams.GetOldest()
+		switch {
+		case !ok:
 			return
+		case oldest.Pending() || oldest.sitting > committed:
+			c.streams.Get(name) // which makes it the newest
+			inUse++
+		default:
+			c.drop(oldest)
 		}
-		c.drop(oldest)
 	}
 }
 

@@ -18,11 +18,13 @@ type lane struct {
 	unread int    // messages taken, not judged in full
 
 	deadlines deadlineHeap
-	// While something is due: since which message count, and for how many ticks the lane has been
-	// found empty.
+	// While something is due: since which message count and time on the clock, and for how many ticks the
+	// lane has been found empty.
 	due        bool
 	dueFrames  uint64
+	dueUntil   time.Duration
 	emptyTicks int
+	expiring   bool // what is due up to then is being rejected: everything before it has been judged
 }
 
 // deadline is a parked command as the sweeper sees it.
@@ -68,7 +70,7 @@ func (h *deadlineHeap) Pop() any {
 // judged since.
 func (l *lane) settled(queueBound int) bool {
 	if !l.due {
-		l.due, l.dueFrames, l.emptyTicks = true, l.frames, 0
+		l.due, l.dueFrames, l.dueUntil, l.emptyTicks = true, l.frames, l.claim.Worked, 0
 	}
 	if l.unread == 0 {
 		l.emptyTicks++

@@ -86,10 +86,13 @@ func (x *parkedIndex) undo(journal []parkedBefore) {
 	}
 }
 
-// due lists the commands of a lane whose deadline has passed, the earliest first, as many as n.
-func (x *parkedIndex) due(l *lane, n int) []*deadline {
+// waits tells whether a command is parked.
+func (x *parkedIndex) waits(id commands.ID) bool { return x.entries[id] != nil }
+
+// due lists the commands of a lane that are due up to a time on its clock, the earliest first, as many as n.
+func (x *parkedIndex) due(l *lane, until time.Duration, n int) []*deadline {
 	var all []*deadline
-	for len(l.deadlines) > 0 && len(all) < n && l.deadlines[0].at <= l.claim.Worked {
+	for len(l.deadlines) > 0 && len(all) < n && l.deadlines[0].at <= until {
 		all = append(all, heap.Pop(&l.deadlines).(*deadline))
 	}
 	for _, entry := range all {

@@ -1,5 +1,3 @@
-//go:build simulation
-
 package worker_test
 
 import (
@@ -114,9 +112,10 @@ func (h *history) judge(o *commands.Outcome) string {
 	}
 	switch o.Reason {
 	case "", commands.Refused, commands.UnknownCommand, commands.Failed, commands.Invalid:
-		// What is known to be broken, from a round that was undone, fails where it would have been parked.
-		checked := o.Policy == commands.PolicyTicket || o.Policy == commands.PolicyStrict
-		if checked && !valid && o.Reason != commands.Failed {
+		if o.Type == "unparkable" && o.Reason == commands.Failed {
+			return truth(!known && before == nil && o.Ticket != commands.Genesis && root) // where it would have been parked
+		}
+		if checked := o.Policy == commands.PolicyTicket || o.Policy == commands.PolicyStrict; checked && !valid {
 			return "promise 2: its ticket was not valid"
 		}
 		return truth(brokenBy(o) && (o.Landed() || root))
@@ -141,8 +140,6 @@ func brokenBy(o *commands.Outcome) bool {
 	switch o.Type {
 	case "panic", "spoil", "endless", "poison":
 		return o.Reason == commands.Failed
-	case "unparkable":
-		return o.Landed() || o.Reason == commands.Failed
 	case "refuse":
 		return o.Reason == commands.Refused
 	case "juggle":

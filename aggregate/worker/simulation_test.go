@@ -1,20 +1,11 @@
-//go:build simulation
-
-// Run by hand, with -tags simulation: it still finds histories that break a promise (see the seeds it
-// prints), and belongs among the other tests as soon as it finds none.
-
 package worker_test
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,14 +24,17 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate this seed alone, and tell what happens")
-	simSeeds = flag.Int("sim.seeds", 300, "how many seeds to simulate")
+	simSeeds = flag.Int("sim.seeds", 200, "how many seeds to simulate")
 )
 
 // TestSimulation runs workers over a store and a bus that misbehave, with clients that shuffle, repeat
 // and contradict themselves and code that breaks, kills the workers now and then, and then holds the log
-// against the promises of DESIGN section 5. Time is that of a bubble, so a seed takes milliseconds.
+// against the promises of DESIGN section 5. Time is that of a bubble, so a seed takes milliseconds. A seed
+// fixes what is sent and what goes wrong, but not which of several goroutines runs first, so replaying one
+// may take more than one go.
 //
-//	go test ./aggregate/worker -run Simulation -sim.seed 17 -v
+//	go test ./aggregate/worker -run Simulation -sim.seeds 20000 -timeout 1h
+//	go test ./aggregate/worker -run Simulation -sim.seed 17 -count 20 -v
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	met := map[string]int{}
@@ -86,9 +80,9 @@ type world struct {
 	mu     sync.Mutex
 	chaos  *rand.Rand // of the store, which is called by several goroutines
 	calm   bool
-	calmAt map[int]time.Duration // working time of each lane when all was well, as far as it was saved
+	clocks map[int]reading       // of each lane, when it was told last
+	calmAt map[int]time.Duration // working time of each lane when all was well, at most
 	stolen map[commands.ID]bool  // ids that another worker used first
-	parked map[commands.ID]time.Duration
 	met    map[string]int
 	moment time.Time // of the newest commit
 	busy   int       // how many commits there were at that moment
@@ -98,7 +92,7 @@ type world struct {
 func simulate(t *testing.T, seed uint64, met map[string]int) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), chaos: rand.New(rand.NewPCG(seed, 2)), met: met,
-			stolen: map[commands.ID]bool{}, kind: simKind{tally{release: make(chan struct{})}}}
+			stolen: map[commands.ID]bool{}, clocks: map[int]reading{}, kind: simKind{tally{release: make(chan struct{})}}}
 		w.crowd = crowd{rng: w.rng}
 		w.store = newMemory(1 + w.rng.IntN(3))
 		w.broker = newBroker(w.store.lanes, w.acknowledged)
@@ -131,7 +125,7 @@ func (w *world) begin() {
 	require.NoError(w.t, err)
 	cfg := worker.Config{Store: l, Types: types, Subscriber: l.connection, Owner: "sim", Limits: w.limits,
 		Tick: 50 * time.Millisecond, CodeTimeout: simCodeTime, CommitTime: simCommitTime, CacheStreams: 1 + w.rng.IntN(3),
-		Observe: []func(store.Range, *aggregate.Result){w.observe(l)}, Log: slog.New(slog.NewTextHandler(writer{w}, nil))}
+		Observe: []func(store.Range, *aggregate.Result){w.observe(l)}, Metrics: counted{w}, Log: slog.New(slog.NewTextHandler(writer{w}, nil))}
 	for lane := range w.store.lanes {
 		cfg.Lanes = append(cfg.Lanes, lane)
 	}
@@ -157,7 +151,7 @@ func (w *world) stop() {
 	w.saw("stop")
 	asked := time.Now()
 	require.NoError(w.t, w.life.worker.Stop())
-	require.Less(w.t, time.Since(asked), 3*simCommitTime, "Stop does not hang")
+	require.LessOrEqual(w.t, time.Since(asked), simCommitTime+2*simCodeTime, "Stop does not hang")
 	w.life.connection.cut()
 	w.giveBack()
 	w.begin()
@@ -224,11 +218,12 @@ func (w *world) operator() {
 // settle lets the store be well until everything has ended.
 func (w *world) settle() {
 	w.publish(w.crowd.rest())
-	w.store.mu.Lock()
 	w.mu.Lock()
-	w.calm, w.calmAt = true, maps.Clone(w.store.worked)
+	w.calm, w.calmAt = true, map[int]time.Duration{}
+	for lane, told := range w.clocks {
+		w.calmAt[lane] = told.worked + time.Since(told.at)
+	}
 	w.mu.Unlock()
-	w.store.mu.Unlock()
 	began := time.Now()
 	for w.broker.left() > 0 || len(w.store.waitingIDs()) > 0 {
 		time.Sleep(time.Second)
@@ -289,6 +284,16 @@ func (w *world) note(format string, args ...any) {
 	w.events = append(w.events, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
+// counted sees what a worker tells of itself.
+type counted struct{ w *world }
+
+var _ worker.Metrics = counted{}
+
+func (counted) Committed(worker.CommitStats) {}
+func (counted) CommitFailed(string)          {}
+func (counted) Parked(int, time.Duration)    {}
+func (c counted) CodeAbandoned()             { c.w.saw("endless code") }
+
 // writer has the worker's log among the events.
 type writer struct{ w *world }
 
@@ -302,194 +307,4 @@ func short(id commands.ID) string {
 		return id.String()
 	}
 	return fmt.Sprint(int(id[14])<<8 | int(id[15]))
-}
-
-// Commit misbehaves now and then.
-func (l *life) Commit(ctx context.Context, b *store.Batch) (store.Range, error) {
-	l.world.notEndless()
-	if err := l.refuses(b); err != nil {
-		return store.Range{}, err
-	}
-	switch fault := l.world.fault(); fault {
-	case "unavailable":
-		return store.Range{}, store.ErrUnavailable
-	case "fate unknown, lost":
-		return store.Range{}, store.ErrFateUnknown
-	case "fate unknown, applied":
-		if _, err := l.world.keep(l, b); err != nil {
-			return store.Range{}, err
-		}
-		return store.Range{}, store.ErrFateUnknown
-	case "fenced":
-		_, _ = l.memory.Acquire(ctx, []int{b.Claims[0].Lane}, "another")
-	case "id taken elsewhere":
-		l.world.steal(b)
-	case "slow commit":
-		time.Sleep(500 * time.Millisecond)
-	case "hanging commit":
-		<-ctx.Done()
-		return store.Range{}, fmt.Errorf("%w: %w", store.ErrFateUnknown, ctx.Err())
-	}
-	return l.world.keep(l, b)
-}
-
-// notEndless finds a worker that tries again and again without a pause.
-func (w *world) notEndless() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now := time.Now(); !now.Equal(w.moment) {
-		w.moment, w.busy = now, 0
-	}
-	if w.busy++; w.busy > 5000 {
-		w.t.Errorf("5,000 commits at one moment")
-		w.busy = 0
-		time.Sleep(time.Second)
-	}
-}
-
-// refuses are batches that cannot be stored for one command.
-func (l *life) refuses(b *store.Batch) error {
-	for _, o := range b.Outcomes {
-		if o.Type == "poison" && o.Landed() {
-			l.world.saw("poison")
-			return errors.New("this row cannot be stored")
-		}
-	}
-	for _, p := range b.Park {
-		if p.Type == "unparkable" {
-			l.world.saw("poison parked")
-			return errors.New("this row cannot be parked")
-		}
-	}
-	return nil
-}
-
-func (w *world) fault() string {
-	w.mu.Lock()
-	n := w.chaos.IntN(100)
-	calm := w.calm
-	w.mu.Unlock()
-	faults := []string{"unavailable", "fate unknown, lost", "fate unknown, applied", "fenced", "id taken elsewhere", "slow commit", "hanging commit"}
-	if calm || n >= 2*len(faults) {
-		return ""
-	}
-	w.saw(faults[n/2])
-	return faults[n/2]
-}
-
-// keep commits, unless the worker is dead, and holds what expires against its deadline.
-func (w *world) keep(l *life, b *store.Batch) (store.Range, error) {
-	if l.dead.Load() {
-		return store.Range{}, store.ErrUnavailable
-	}
-	deadlines := w.store.deadlines()
-	covered, err := w.store.commit(b)
-	if err != nil {
-		return covered, err
-	}
-	for _, p := range b.Park {
-		w.note("%s parked until %s", short(p.ID), p.Deadline)
-	}
-	for _, o := range b.Outcomes {
-		w.note("%s at version %d:", short(o.ID), o.Version)
-		w.saw(cmp.Or(string(o.Reason), "landed"))
-		if o.Reason != commands.PredecessorMissing {
-			continue
-		}
-		lane := o.Stream.Lane(w.store.lanes)
-		at := slices.IndexFunc(b.Claims, func(c store.Claim) bool { return c.Lane == lane })
-		w.expired(o, b.Claims[at].Worked, deadlines[o.ID], lane)
-	}
-	return covered, nil
-}
-
-// expired is promise 5. While the store misbehaves there is always something that was queued before and
-// must be judged first, so only what is due later is known to be in time.
-func (w *world) expired(o *commands.Outcome, worked, deadline time.Duration, lane int) {
-	if worked < deadline {
-		w.t.Errorf("promise 4: %s expired at %s of its lane's working time, its deadline was %s", short(o.ID), worked, deadline)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.calm && worked > max(deadline, w.calmAt[lane])+2*time.Second {
-		w.t.Errorf("promise 5: %s expired at %s of its lane's working time, its deadline was %s", short(o.ID), worked, deadline)
-	}
-}
-
-// steal has another worker use an id of the batch first, on a stream that is not ours.
-func (w *world) steal(b *store.Batch) {
-	var fresh []commands.ID
-	for _, o := range b.Outcomes {
-		if !slices.Contains(b.Unpark, o.ID) {
-			fresh = append(fresh, o.ID)
-		}
-	}
-	for _, p := range b.Park {
-		fresh = append(fresh, p.ID)
-	}
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
-	for _, id := range fresh {
-		if w.store.known[id].Standing == aggregate.Unheard {
-			w.store.known[id] = aggregate.Fact{Standing: aggregate.Landed, Stream: commands.Stream{Type: "tally", ID: "elsewhere"}, Version: 1}
-			w.mu.Lock()
-			w.stolen[id] = true
-			w.mu.Unlock()
-			return
-		}
-	}
-}
-
-// readingFails is asked before each reading.
-func (l *life) readingFails(ctx context.Context) error {
-	if l.dead.Load() {
-		return store.ErrUnavailable
-	}
-	w := l.world
-	w.mu.Lock()
-	n := w.chaos.IntN(100)
-	calm := w.calm
-	w.mu.Unlock()
-	switch {
-	case calm:
-	case n < 4:
-		w.saw("reading failed")
-		return store.ErrUnavailable
-	case n < 6:
-		w.saw("slow reading")
-		select {
-		case <-ctx.Done():
-			return store.ErrUnavailable
-		case <-time.After(time.Duration(n) * 400 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-func (l *life) Acquire(ctx context.Context, lanes []int, owner string) ([]store.Claim, error) {
-	if err := l.readingFails(ctx); err != nil {
-		return nil, err
-	}
-	return l.memory.Acquire(ctx, lanes, owner)
-}
-
-func (l *life) Backlog(ctx context.Context, lanes []int) ([]store.Parked, error) {
-	if err := l.readingFails(ctx); err != nil {
-		return nil, err
-	}
-	return l.memory.Backlog(ctx, lanes)
-}
-
-func (l *life) Load(ctx context.Context, streams []commands.Stream) ([]*store.Record, error) {
-	if err := l.readingFails(ctx); err != nil {
-		return nil, err
-	}
-	return l.memory.Load(ctx, streams)
-}
-
-func (l *life) Lookup(ctx context.Context, ids []commands.ID) ([]aggregate.Fact, error) {
-	if err := l.readingFails(ctx); err != nil {
-		return nil, err
-	}
-	return l.memory.Lookup(ctx, ids)
 }

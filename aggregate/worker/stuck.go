@@ -42,17 +42,32 @@ func (s *stuck) barred(env *commands.Envelope) (string, bool) {
 	return "", false
 }
 
+// run is how long one run of aggregate code has been seen to last.
+type run struct {
+	step   uint64 // its number, 0 for none
+	lasted time.Duration
+	at     time.Time // when it was looked at last
+}
+
+// look takes note of the run that is under way and tells how long it has lasted. A look counts for no more
+// than the time between two: while the process was frozen, or did not get a processor, neither did the code.
+func (r *run) look(step uint64, now time.Time, every time.Duration) time.Duration {
+	if step != r.step {
+		*r = run{step: step}
+	} else {
+		r.lasted += min(now.Sub(r.at), every)
+	}
+	r.at = now
+	return r.lasted
+}
+
 // watch finds aggregate code that does not end, leaves its goroutine behind, and has a new desk go on.
 // The command ends as failed.
 func (w *Worker) watch() {
-	every := w.cfg.CodeTimeout / 4
+	every := w.cfg.CodeTimeout / 8
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	var (
-		seen  *commands.Envelope
-		step  uint64
-		since time.Time
-	)
+	var seen run
 	for {
 		select {
 		case <-w.stopped:
@@ -60,14 +75,11 @@ func (w *Worker) watch() {
 		case <-ticker.C:
 		}
 		guard := w.desk.guard
-		running, at := guard.Running()
-		if running == nil || running != seen || at != step {
-			seen, step, since = running, at, time.Now()
-			continue
-		}
-		if time.Since(since) >= w.cfg.CodeTimeout && guard.Abandon(at) {
+		running, step := guard.Running()
+		lasted := seen.look(step, time.Now(), every)
+		if running != nil && lasted >= w.cfg.CodeTimeout && guard.Abandon(step) {
 			w.replace(running)
-			seen = nil
+			seen = run{}
 		}
 	}
 }
@@ -79,14 +91,14 @@ func (w *Worker) replace(running *commands.Envelope) {
 	next.number, next.done = old.number, old.done
 	next.lanes, next.inflight, next.open = old.lanes, old.inflight, old.open
 	next.parked, next.cache, next.facts = old.parked, old.cache, old.facts
-	next.broken, next.faulty, next.caution = old.broken, old.faulty, old.caution
+	next.blame, next.faulty, next.caution = old.blame, old.faulty, old.caution
 	next.orders = old.orders
 	next.backlog = append(old.pass.rest(), old.backlog...)
 	cause := fmt.Sprintf("the code of the type did not end within %s", w.cfg.CodeTimeout)
 	if running.ID == commands.None {
 		next.faulty[running.Stream] = cause
 	} else {
-		next.broken[running.ID] = cause
+		next.blame.neverEnds(running, cause)
 	}
 	w.cfg.Log.Error("aggregate code does not end; its command ends as failed", "command_id", running.ID,
 		"stream", running.Stream.String(), "type", running.Type)

@@ -6,11 +6,11 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// tick advances the clocks of the lanes and rejects what is due.
+// tick advances the clocks of the lanes and finds what is due.
 func (d *desk) tick(now time.Time) {
 	elapsed := now.Sub(d.ticked)
-	if elapsed <= 0 {
-		return // it lay in the channel while the lanes were being taken
+	if elapsed < d.w.cfg.Tick/2 {
+		return // it lay in the channel while something else was done, and the next one is about to come
 	}
 	d.ticked = now
 	if d.stale || d.pausing {
@@ -25,10 +25,9 @@ func (d *desk) tick(now time.Time) {
 	for _, l := range d.lanes {
 		l.claim.Worked += min(elapsed, longestStep)
 	}
+	d.gather() // what has come is not to be taken for what comes later
 	for _, l := range d.lanes {
-		if d.sweep(l); d.stale {
-			return
-		}
+		d.sweep(l)
 	}
 	if now.Sub(d.second) >= time.Second {
 		d.second = now
@@ -37,39 +36,80 @@ func (d *desk) tick(now time.Time) {
 	}
 }
 
-// sweep rejects the commands of a lane whose deadline has passed, once everything that was queued
-// before has been judged.
+// sweep finds a lane on which commands are due, once everything that was queued before has been judged.
 func (d *desk) sweep(l *lane) {
-	if len(l.deadlines) == 0 || l.deadlines[0].at > l.claim.Worked {
+	switch {
+	case l.expiring:
+	case len(l.deadlines) == 0 || l.deadlines[0].at > l.claim.Worked:
 		l.due = false
-		return
+	case l.settled(d.w.cfg.QueueBound):
+		l.due, l.expiring = false, true
 	}
-	if !l.settled(d.w.cfg.QueueBound) || d.caution.left > 0 && d.inflight != nil {
-		return
+}
+
+// expiring tells whether the commands that are due on some lane may be rejected now. After a commit failed,
+// its commands come first.
+func (d *desk) expiring() bool {
+	if d.caution.left > 0 && len(d.backlog) > 0 {
+		return false
 	}
-	const most = 256 // in one tick
-	for _, entry := range d.parked.due(l, most) {
-		if _, held := d.cache.get(entry.stream); !held && !d.load([]commands.Stream{entry.stream}) {
-			return
-		}
-		h, _ := d.cache.get(entry.stream)
-		s := d.sit()
-		if s.round.Full() {
-			return
-		}
-		s.touch(h)
-		s.round.Expire(h.Instance, entry.id)
-		if h.Pending() {
-			d.resume = append(d.resume, h)
+	for _, l := range d.lanes {
+		if l.expiring {
+			return true
 		}
 	}
-	l.due = false
+	return false
+}
+
+// expire rejects what is due. Half a round is left for what arrives meanwhile. It reports false when the
+// round is full or the store did not answer.
+func (d *desk) expire(s *sitting) bool {
+	if !d.expiring() {
+		return true
+	}
+	most := max(s.round.Limits.Round/2, 1)
+	for _, l := range d.lanes {
+		if !l.expiring {
+			continue
+		}
+		due := d.parked.due(l, l.dueUntil, most)
+		if !d.presentAll(due) {
+			return false
+		}
+		for _, entry := range due {
+			if s.round.Full() {
+				return false
+			}
+			h, _ := d.cache.get(entry.stream)
+			s.touch(h)
+			s.round.Expire(h.Instance, entry.id)
+			if h.Pending() {
+				d.resume = append(d.resume, h)
+			}
+		}
+		l.expiring = len(due) == most
+		most -= len(due)
+	}
+	return !s.round.Full()
+}
+
+// presentAll loads the streams of what is due, together.
+func (d *desk) presentAll(due []*deadline) bool {
+	var missing []commands.Stream
+	asked := map[commands.Stream]bool{}
+	for _, entry := range due {
+		if _, held := d.cache.get(entry.stream); !held && !asked[entry.stream] {
+			asked[entry.stream] = true
+			missing = append(missing, entry.stream)
+		}
+	}
+	return len(missing) == 0 || d.load(missing)
 }
 
 // saveClocks makes sure that a lane on which something waits does not lose more than a second of its
 // clock when the process dies, and that the clock stops when the store does.
 func (d *desk) saveClocks() {
-	if d.inflight != nil || d.open != nil {
+	if d.caution.left > 0 && d.inflight != nil {
 		return
 	}
 	for _, l := range d.lanes {

@@ -167,9 +167,11 @@ func (d *desk) present(items []item) bool {
 // load reads streams into memory. What waits on them with a settled predecessor goes on in the next
 // round.
 func (d *desk) load(streams []commands.Stream) bool {
-	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
-	defer cancel()
-	records, err := d.w.cfg.Store.Load(ctx, streams)
+	var records []*store.Record
+	err := d.read(func(ctx context.Context) (err error) {
+		records, err = d.w.cfg.Store.Load(ctx, streams)
+		return err
+	})
 	if err != nil {
 		d.lost("load streams", err)
 		return false
@@ -227,9 +229,11 @@ func (d *desk) look(ids []commands.ID) bool {
 	if len(unknown) == 0 {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(d.w.ctx, d.w.cfg.CommitTime)
-	defer cancel()
-	found, err := d.w.cfg.Store.Lookup(ctx, unknown)
+	var found []aggregate.Fact
+	err := d.read(func(ctx context.Context) (err error) {
+		found, err = d.w.cfg.Store.Lookup(ctx, unknown)
+		return err
+	})
 	if err != nil {
 		d.lost("look ids up", err)
 		return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ticketed/doorman/bus"
 )
@@ -27,13 +28,27 @@ type Worker struct {
 
 	ready     chan struct{} // closed when the lanes are held for the first time
 	readyOnce sync.Once
-	ctx       context.Context // of reads and the subscription
-	cancel    context.CancelFunc
+	trouble   atomic.Pointer[trouble] // nil while the lanes are held
+	retired   sync.Once               // when Fenced has been told
+	receiving cancellable             // the subscription, until everything else has ended
+	reading   cancellable             // of the store, until the stop
+	writing   cancellable             // commits, until the time of the stop is over
 	stopping  chan struct{}
 	stopOnce  sync.Once
 	stopped   chan struct{}
 	started   atomic.Bool
 	running   sync.WaitGroup
+}
+
+// cancellable is a context for as long as something may go on.
+type cancellable struct {
+	ctx  context.Context
+	over context.CancelFunc
+}
+
+func newCancellable() cancellable {
+	ctx, over := context.WithCancel(context.Background())
+	return cancellable{ctx, over}
 }
 
 // New makes a worker; nothing runs until Start.
@@ -47,8 +62,9 @@ func New(cfg Config) (*Worker, error) {
 		orders: make(chan *order), committing: make(chan work, 1), commits: make(chan committed, 1),
 		telling: make(chan told, 8), silent: make(chan struct{}),
 		ready: make(chan struct{}), stopping: make(chan struct{}), stopped: make(chan struct{}),
+		receiving: newCancellable(), reading: newCancellable(), writing: newCancellable(),
 	}
-	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.standing(errNotYet)
 	for _, lane := range cfg.Lanes {
 		if lane < 0 || lane >= w.laneCount {
 			return nil, fmt.Errorf("worker: lane %d of %d does not exist", lane, w.laneCount)
@@ -57,18 +73,21 @@ func New(cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-var errStopped = errors.New("worker: stopped")
+var (
+	errStopped = errors.New("worker: stopped")
+	errNotYet  = errors.New("its lanes have not been taken yet")
+)
 
 // Start subscribes to the lanes and returns once they are held, or with the context's error when the
 // store does not let it have them in time; the worker is stopped then.
 func (w *Worker) Start(ctx context.Context) error {
 	for _, lane := range w.cfg.Lanes {
-		messages, err := w.cfg.Subscriber.Subscribe(w.ctx, bus.LaneTopic(lane))
+		messages, err := w.cfg.Subscriber.Subscribe(w.receiving.ctx, bus.LaneTopic(lane))
 		if err != nil {
 			return errors.Join(fmt.Errorf("worker: subscribe to lane %d: %w", lane, err), w.Stop())
 		}
 		w.running.Go(func() {
-			w.inbox.receive(w.ctx, lane, messages)
+			w.inbox.receive(w.receiving.ctx, lane, messages)
 		})
 	}
 	go w.commit()
@@ -101,16 +120,75 @@ func (w *Worker) start(d *desk) {
 }
 
 // acquired notes that the lanes are held.
-func (w *Worker) acquired() { w.readyOnce.Do(func() { close(w.ready) }) }
+func (w *Worker) acquired() {
+	w.trouble.Store(nil)
+	w.readyOnce.Do(func() { close(w.ready) })
+}
 
-// Stop commits what has been judged, tells and acknowledges it, and returns. Frames that were not
-// judged stay unacknowledged. It is safe to call twice.
-func (w *Worker) Stop() error {
-	w.stopOnce.Do(func() { close(w.stopping) })
-	if w.started.Load() {
-		<-w.stopped
+// trouble is why the lanes are not being worked.
+type trouble struct{ err error }
+
+// standing notes that the lanes are not being worked until they are acquired again.
+func (w *Worker) standing(err error) { w.trouble.Store(&trouble{err}) }
+
+// Ready tells why the worker judges nothing at the moment: its lanes have not been taken, the store did not
+// answer and is being asked again, or it is being stopped. Otherwise it is nil, also while a commit or a reading
+// is under way: one that hangs shows when its time, Config.CommitTime, is over. Any goroutine may ask; it costs
+// nothing.
+func (w *Worker) Ready() error {
+	select {
+	case <-w.stopping:
+		return errStopped
+	default:
 	}
-	w.cancel()
+	if t := w.trouble.Load(); t != nil {
+		return fmt.Errorf("worker: %w", t.err)
+	}
+	return nil
+}
+
+// Stop is Shutdown with the time that one commit may take.
+func (w *Worker) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.CommitTime)
+	defer cancel()
+	return w.Shutdown(ctx)
+}
+
+// Shutdown commits what has been judged, tells and acknowledges it, and returns. Nothing is read any more:
+// frames that were not judged stay unacknowledged, and whoever holds the lanes next gets them. So do those
+// whose commit has not ended when the context does; it is cut off then. The error says that a store or the
+// code of a type did not let go even so. It is safe to call twice.
+func (w *Worker) Shutdown(ctx context.Context) error {
+	w.stopOnce.Do(func() {
+		close(w.stopping)
+		w.reading.over()
+	})
+	defer context.AfterFunc(ctx, w.writing.over)()
+	if w.started.Load() {
+		if err := w.ended(ctx); err != nil {
+			w.receiving.over()
+			return err
+		}
+	}
+	w.receiving.over()
 	w.running.Wait()
 	return nil
+}
+
+// ended waits until everything committed has been told, but not much longer than the context lasts: as long
+// as it takes to find code that does not end.
+func (w *Worker) ended(ctx context.Context) error {
+	select {
+	case <-w.stopped:
+		return nil
+	case <-ctx.Done():
+	}
+	cutOff := time.NewTimer(2 * w.cfg.CodeTimeout)
+	defer cutOff.Stop()
+	select {
+	case <-w.stopped:
+		return nil
+	case <-cutOff.C:
+		return fmt.Errorf("worker: a commit or the code of a type goes on after the time to stop was over: %w", context.Cause(ctx))
+	}
 }

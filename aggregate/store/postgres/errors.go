@@ -17,6 +17,7 @@ const (
 	stateNotAsBelieved   = "DM003"
 	stateUniqueViolation = "23505"
 	stateUndefinedTable  = "42P01"
+	stateNoDatabase      = "3D000"
 	stateLockTimeout     = "55P03"
 	stateTimeout         = "57014" // of a statement
 )

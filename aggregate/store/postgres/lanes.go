@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -154,7 +155,7 @@ func readHead(into *store.Record, r row) error {
 		return fmt.Errorf("the log of %s: %w", into.Stream, err)
 	}
 	into.Head = aggregate.Head{Version: last.Version, Action: last.ID, Position: last.Position, At: last.At,
-		Session: last.Session, ByAny: last.Policy == commands.PolicyAny}
+		Session: strings.Clone(last.Session), ByAny: last.Policy == commands.PolicyAny}
 	bodies := r.list(6)
 	for i := range bodies {
 		var o commands.Outcome

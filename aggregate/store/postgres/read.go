@@ -107,13 +107,7 @@ func (s *Store) Changes(ctx context.Context, stream commands.Stream, after uint6
 		if err := record.DecodeOutcome(r.bytes(4), &o); err != nil {
 			return fmt.Errorf("position %d: %w", o.Position, err)
 		}
-		for i, event := range o.Events {
-			version := o.FirstVersion() + uint64(i)
-			if version > after && len(changes) < limit {
-				changes = append(changes, store.Change{Version: version, Position: o.Position, Event: event, Command: o.ID,
-					Type: o.Type, Actor: o.Actor, ByAny: o.Policy == commands.PolicyAny, At: o.At})
-			}
-		}
+		changes = store.AppendChanges(changes, &o, after, limit)
 		return nil
 	}, nameParam(stream), numberParam(after), limitParam(max(limit, 1)))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 type Store struct {
 	config   Config
 	identity store.Identity
-	commits  *pool // for Commit and Acquire alone, so that readers never keep them waiting
+	commits  *pool // for what workers do to keep their lanes and commit alone, so that readers never keep them waiting
 	reads    *pool
 	bodies   *bodies
 	numbers  *numbers
@@ -21,12 +21,21 @@ var _ store.Store = (*Store)(nil)
 
 // Open connects to a database and checks, or brings about, the schema that this program needs. It fails
 // with store.ErrUnavailable when the database does not answer and with store.ErrSchema when what is there
-// does not fit.
+// does not fit, or there is no such database.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	config = config.withDefaults()
+	s, err := open(ctx, config.withDefaults())
+	if state(err) == stateNoDatabase {
+		// To wait for it, as for a server that does not answer, would only hide what has to be done.
+		return nil, fmt.Errorf("%w: postgres: the database does not exist; create it, or name another one: %s",
+			store.ErrSchema, err.Error())
+	}
+	return s, err
+}
+
+func open(ctx context.Context, config Config) (*Store, error) {
 	if config.Migrate {
 		if err := Migrate(ctx, config); err != nil {
 			return nil, err

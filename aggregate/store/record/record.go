@@ -182,6 +182,18 @@ func EnvelopeHash(body []byte) (commands.Hash, error) {
 	return commands.Hash(r.sixteen()), r.err()
 }
 
+// EnvelopeHead is how many bytes of an envelope's body [EnvelopeTicket] needs; a shorter body is whole.
+const EnvelopeHead = 2 + 16 + 16
+
+// EnvelopeTicket reads of the first [EnvelopeHead] bytes of an envelope's body its ticket.
+func EnvelopeTicket(head []byte) (commands.ID, error) {
+	r := reader{rest: head}
+	flags := r.flags(allFlags)
+	r.sixteen() // the hash
+	ticket := r.ticket(flags)
+	return ticket, r.err()
+}
+
 func ticketFlags(ticket commands.ID) byte {
 	switch ticket {
 	case commands.None:

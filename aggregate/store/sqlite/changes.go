@@ -28,7 +28,7 @@ func (s *Store) Changes(
 			return nil
 		}
 		return r.landings(h, after, func(o *commands.Outcome) bool {
-			changes = appendChanges(changes, o, after, limit)
+			changes = store.AppendChanges(changes, o, after, limit)
 			return len(changes) < limit && ctx.Err() == nil
 		})
 	})
@@ -38,22 +38,7 @@ func (s *Store) Changes(
 	if err != nil {
 		return nil, err
 	}
-	s.view.await(seen)
-	return changes, nil
-}
-
-func appendChanges(changes []store.Change, o *commands.Outcome, after uint64, limit int) []store.Change {
-	for i := range o.Events {
-		version := o.FirstVersion() + uint64(i)
-		if version <= after || len(changes) == limit {
-			continue
-		}
-		changes = append(changes, store.Change{
-			Version: version, Position: o.Position, Event: o.Events[i], Command: o.ID, Type: o.Type,
-			Actor: o.Actor, ByAny: o.Policy == commands.PolicyAny, At: o.At,
-		})
-	}
-	return changes
+	return changes, s.view.await(ctx, seen)
 }
 
 // StateBefore reads the newest kept state at or below the version; see store.Reader.
@@ -83,6 +68,5 @@ func (s *Store) StateBefore(ctx context.Context, name commands.Stream, version u
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	s.view.await(seen)
-	return found, nil
+	return found, s.view.await(ctx, seen)
 }

@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -176,4 +178,27 @@ func TestASweepDuringALoadHidesNoLanding(t *testing.T) {
 		require.Equal(t, uint64(2), loaded.Head.Version)
 		return err
 	}))
+}
+
+// A reader who found what is never published, as when the end of its commit failed, is let go with its
+// context, and with the store.
+func TestAwaitingAPublicationEndsWithTheContextAndTheStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newView()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 2)
+		go func() { ended <- v.await(ctx, 1) }()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-ended, store.ErrUnavailable)
+
+		go func() { ended <- v.await(t.Context(), 1) }()
+		synctest.Wait()
+		v.close()
+		require.ErrorIs(t, <-ended, errClosed)
+
+		v.end = 1
+		require.NoError(t, v.await(ctx, 1), "it is published")
+	})
 }

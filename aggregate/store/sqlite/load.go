@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/record"
@@ -212,7 +213,7 @@ func (s *Store) redo(known *stream, o *commands.Outcome) {
 		h.land(landing{first: o.FirstVersion(), position: o.Position})
 	}
 	h.Version, h.Action, h.Position, h.At = o.Version, o.ID, o.Position, o.At
-	h.Session, h.ByAny = o.Session, o.Policy == commands.PolicyAny
+	h.Session, h.ByAny = strings.Clone(o.Session), o.Policy == commands.PolicyAny
 	known.unsettled = true
 	s.view.unsettled[known.name] = known
 }

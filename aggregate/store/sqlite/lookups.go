@@ -32,8 +32,7 @@ func (s *Store) Lookup(ctx context.Context, ids []commands.ID) ([]aggregate.Fact
 	if err != nil {
 		return nil, err
 	}
-	s.view.await(seen)
-	return facts, nil
+	return facts, s.view.await(ctx, seen)
 }
 
 func (r *reader) fact(id *commands.ID, fact *aggregate.Fact) (position uint64, err error) {
@@ -85,7 +84,9 @@ func (s *Store) Status(ctx context.Context, ids []commands.ID) ([]store.CommandS
 	if err != nil {
 		return nil, err
 	}
-	s.view.await(seen)
+	if err := s.view.await(ctx, seen); err != nil {
+		return nil, err
+	}
 	s.fillUntil(found)
 	return found, nil
 }
@@ -201,7 +202,9 @@ func (s *Store) Log(ctx context.Context, after uint64, limit int) ([]*commands.O
 	case err != nil:
 		return nil, err
 	case len(outcomes) > 0:
-		s.view.await(outcomes[len(outcomes)-1].Position)
+		if err := s.view.await(ctx, outcomes[len(outcomes)-1].Position); err != nil {
+			return nil, err
+		}
 	case after > s.view.endOfLog():
 		return nil, fmt.Errorf("read log after %d: %w", after, store.ErrNotKept)
 	}

@@ -49,24 +49,68 @@ func Migrate(ctx context.Context, config Config) ([]Migration, error) {
 	return applied, err
 }
 
-// MigrationStatus lists all steps, applied or not. No process may be using the directory.
+// MigrationStatus lists all steps, applied or not. It reads alone: another process may be using the directory,
+// and none is made.
 func MigrationStatus(ctx context.Context, config Config) ([]Migration, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(config.Dir, file)
+	applied, err := appliedAt(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations of %s: %w", path, err)
+	}
 	var all []Migration
-	err := alone(config, func(path string) error {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			path = ":memory:" // nothing is applied, and nothing is made by asking
+	err = withProvider(":memory:", func(p *goose.Provider) error {
+		for _, source := range p.ListSources() {
+			all = append(all, Migration{Version: source.Version, Name: filepath.Base(source.Path), At: applied[source.Version]})
 		}
-		return withProvider(path, func(p *goose.Provider) error {
-			steps, err := p.Status(ctx)
-			for _, step := range steps {
-				all = append(all, Migration{Version: step.Source.Version, Name: filepath.Base(step.Source.Path),
-					At: step.AppliedAt.UTC()})
-			}
-			return err
-		})
+		return nil
 	})
 	return all, err
 }
+
+// appliedAt reads which steps were applied, and when; none where there is no database yet.
+func appliedAt(ctx context.Context, path string) (map[int64]time.Time, error) {
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	how := "?mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		// Nobody has it open. Otherwise SQLite would make the files of a log beside it, and leave them.
+		how += "&immutable=1"
+	}
+	db, err := sql.Open("sqlite", address(path)+how)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	var made bool
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&made)
+	if err != nil || !made {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, `SELECT version_id, tstamp FROM goose_db_version WHERE is_applied ORDER BY id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	applied := map[int64]time.Time{}
+	for rows.Next() {
+		var version int64
+		var at time.Time
+		if err := rows.Scan(&version, &at); err != nil {
+			return nil, err
+		}
+		applied[version] = at.UTC()
+	}
+	return applied, rows.Err()
+}
+
+// address is the file as a URI, whatever characters its path has.
+func address(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
 // alone runs while this process holds the data directory.
 func alone(config Config, run func(path string) error) error {
@@ -95,8 +139,7 @@ func create(path string) error {
 }
 
 func withProvider(path string, run func(*goose.Provider) error) error {
-	escaped := (&url.URL{Path: path}).EscapedPath()
-	db, err := sql.Open("sqlite", "file:"+escaped+"?_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)")
+	db, err := sql.Open("sqlite", address(path)+"?_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)")
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

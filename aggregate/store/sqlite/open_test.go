@@ -102,7 +102,7 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 		require.Zero(t, step.At)
 		require.NotEmpty(t, step.Name)
 	}
-	require.NoFileExists(t, filepath.Join(c.Dir, "doorman.db"), "asking makes nothing")
+	require.NoDirExists(t, c.Dir, "asking makes nothing")
 
 	applied, err := sqlite.Migrate(ctx, c)
 	require.NoError(t, err)
@@ -117,7 +117,36 @@ func TestMigrationsAreListedAndApplied(t *testing.T) {
 		require.NotZero(t, step.At)
 	}
 	c.Migrate = false
+	s := open(t, c)
+	during, err := sqlite.MigrationStatus(ctx, c)
+	require.NoError(t, err, "one may ask while a process uses the directory")
+	require.Equal(t, after, during)
+	require.NoError(t, s.Close())
+}
+
+func TestAskingForMigrationsWritesNothing(t *testing.T) {
+	t.Parallel()
+	c := config(t.TempDir())
 	require.NoError(t, open(t, c).Close())
+	change(t, c.Dir, "DROP TABLE goose_db_version")
+	list := func() map[string]int64 {
+		sizes := map[string]int64{}
+		entries, err := os.ReadDir(c.Dir)
+		require.NoError(t, err)
+		for _, entry := range entries {
+			info, err := entry.Info()
+			require.NoError(t, err)
+			sizes[entry.Name()] = info.Size()
+		}
+		return sizes
+	}
+	before := list()
+	steps, err := sqlite.MigrationStatus(context.Background(), c)
+	require.NoError(t, err)
+	for _, step := range steps {
+		require.Zero(t, step.At)
+	}
+	require.Equal(t, before, list())
 }
 
 func TestConfigTellsEverythingThatIsWrong(t *testing.T) {

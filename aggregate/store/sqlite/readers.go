@@ -30,7 +30,10 @@ const (
 	waitingColumns    = `id, stream, seq, deadline, parked_at, body`
 	sqlParkedOnStream = `SELECT ` + waitingColumns + ` FROM parked WHERE stream = ? ORDER BY number`
 	sqlParkedByID     = `SELECT ` + waitingColumns + ` FROM parked WHERE id = ?`
-	sqlBacklog        = `SELECT id, stream, session, deadline, lane FROM parked ORDER BY number`
+	// The second condition is that of the index.
+	sqlParkedOfSession = `SELECT number FROM parked WHERE session = ? AND session <> '' ORDER BY number LIMIT ?`
+	sqlParkedAt        = `SELECT id, stream, seq, deadline, parked_at, session FROM parked WHERE number = ?`
+	sqlBacklog         = `SELECT id, stream, session, deadline, lane FROM parked ORDER BY number`
 
 	sqlDeadLetters = `SELECT number, at, id, stream, reason, cause, envelope FROM dead_letters
 		WHERE number > ? ORDER BY number LIMIT ?`
@@ -65,7 +68,7 @@ type reader struct {
 
 	streamByName, state, snapshot, pages *engine.Stmt
 
-	parkedOnStream, parkedByID, backlog, deadLetters *engine.Stmt
+	parkedOnStream, parkedByID, parkedOfSession, parkedAt, backlog, deadLetters *engine.Stmt
 }
 
 func openReader(path string, pragmas []string) (*reader, error) {
@@ -78,8 +81,8 @@ func openReader(path string, pragmas []string) (*reader, error) {
 		`BEGIN`: &r.begin, sqlCommit: &r.end,
 		sqlLogAfter: &r.logAfter, sqlLogAt: &r.logAt, sqlOutcomeByID: &r.outcomeByID, sqlEnd: &r.endOfLog,
 		sqlStreamByName: &r.streamByName, sqlState: &r.state, sqlSnapshot: &r.snapshot, sqlPages: &r.pages,
-		sqlParkedOnStream: &r.parkedOnStream, sqlParkedByID: &r.parkedByID, sqlBacklog: &r.backlog,
-		sqlDeadLetters: &r.deadLetters,
+		sqlParkedOnStream: &r.parkedOnStream, sqlParkedByID: &r.parkedByID, sqlParkedOfSession: &r.parkedOfSession,
+		sqlParkedAt: &r.parkedAt, sqlBacklog: &r.backlog, sqlDeadLetters: &r.deadLetters,
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

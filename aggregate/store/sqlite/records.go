@@ -46,8 +46,7 @@ func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.R
 	if err != nil {
 		return nil, err
 	}
-	s.view.await(seen)
-	return records, nil
+	return records, s.view.await(ctx, seen)
 }
 
 // Head reads one stream without its parked commands; see store.Reader.
@@ -62,7 +61,9 @@ func (s *Store) Head(ctx context.Context, name commands.Stream) (*store.Record, 
 	if err != nil || found.Head.Action == commands.None {
 		return nil, false, err
 	}
-	s.view.await(found.Head.Position)
+	if err := s.view.await(ctx, found.Head.Position); err != nil {
+		return nil, false, err
+	}
 	return found, true, nil
 }
 

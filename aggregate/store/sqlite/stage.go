@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,8 +9,8 @@ import (
 )
 
 var (
-	errStaleHandle = errors.New("the handle is not of the stream's newest record")
-	errVersions    = errors.New("the versions of the batch do not follow the stream's head")
+	errStaleHandle = fmt.Errorf("%w: the handle is not of the stream's newest record", store.ErrFenced)
+	errVersions    = fmt.Errorf("%w: the versions of the batch do not follow the stream's head", store.ErrFenced)
 )
 
 // staging is what the batch under way makes of the streams it changes. Nothing of it is visible until it is
@@ -62,7 +61,7 @@ func (b *staging) stage(s *Store, batch *store.Batch, first uint64) error {
 		}
 		g := b.of(o.Stream)
 		if g == nil {
-			return fmt.Errorf("commit: command %s landed on %s, whose head is not in the batch", o.ID, o.Stream)
+			return fmt.Errorf("commit: %w: command %s landed on %s, whose head is not in the batch", store.ErrFenced, o.ID, o.Stream)
 		}
 		if err := g.land(o); err != nil {
 			return fmt.Errorf("commit: stream %s: %w", o.Stream, err)

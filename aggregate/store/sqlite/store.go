@@ -124,6 +124,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	err := s.settleAll()
+	s.view.close()
 	s.writing.Unlock()
 	return errors.Join(err, s.release())
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"sync"
 
 	"github.com/ticketed/doorman/commands"
@@ -16,6 +17,7 @@ type view struct {
 	clocks    clocks
 	epochs    []uint64 // of the lanes
 	parked    int      // commands
+	closed    bool     // nothing more is published
 }
 
 func newView() *view {
@@ -50,10 +52,36 @@ func (v *view) endOfLog() uint64 {
 // await returns once everything up to the position is published. A reader may find an outcome in the log in
 // the moment between the end of its transaction and its publication, which takes no more than the time to
 // change some pointers; telling of it before would let the next read find less.
-func (v *view) await(position uint64) {
+func (v *view) await(ctx context.Context, position uint64) error {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	if v.end >= position {
+		return nil
+	}
+	defer context.AfterFunc(ctx, v.wake)()
 	for v.end < position {
+		switch {
+		case v.closed:
+			return errClosed
+		case ctx.Err() != nil:
+			return failed("await what was committed", ctx.Err())
+		}
 		v.published.Wait()
 	}
+	return nil
+}
+
+// wake has everybody who waits look again. Taking the lock, it misses nobody who is about to wait.
+func (v *view) wake() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.published.Broadcast()
+}
+
+// close says that nothing more will be published.
+func (v *view) close() {
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
+	v.wake()
 }

@@ -44,6 +44,7 @@ func Run(t *testing.T, backend Backend, groups ...string) {
 		{"Lanes", laneTests},
 		{"Streams", streamTests},
 		{"Parking", parkingTests},
+		{"Waiting", waitingTests},
 		{"Reading", readingTests},
 		{"Keeping", keepingTests},
 		{"Histories", historyTests},

@@ -50,6 +50,24 @@ func TestWhatIsBoundIsReadBack(t *testing.T) {
 	}
 }
 
+func TestTheHeadOfABlobIsReadByItself(t *testing.T) {
+	t.Parallel()
+	conn := fresh(t)
+	require.NoError(t, conn.Exec("CREATE TABLE kept (number INTEGER PRIMARY KEY, body BLOB)"))
+	insert := prepare(t, conn, "INSERT INTO kept (number, body) VALUES (?, ?)")
+	large := bytes.Repeat([]byte("abcdefgh"), 40_000)
+	for number, body := range [][]byte{large, []byte("abc"), {}} {
+		insert.BindInt(1, int64(number))
+		insert.BindBlob(2, body)
+		require.NoError(t, insert.Run())
+		head, err := conn.BlobHead("kept", "body", int64(number), 10)
+		require.NoError(t, err)
+		require.Equal(t, body[:min(10, len(body))], head)
+	}
+	_, err := conn.BlobHead("kept", "body", 17, 10)
+	require.Error(t, err, "there is no such row")
+}
+
 func TestNoBytesAreNullAndEmptyBytesAreNot(t *testing.T) {
 	t.Parallel()
 	s := prepare(t, fresh(t), "SELECT ?1, ?2")

@@ -1,0 +1,178 @@
+package group_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/postgres"
+	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/aggregate/worker/group"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clocked is a list whose clock a test puts forward.
+type clocked struct {
+	group.Members
+	pass func(time.Duration)
+}
+
+// lists are the implementations, all of which the tests below are run over.
+var lists = map[string]func(*testing.T) clocked{
+	"memory": func(*testing.T) clocked {
+		var mu sync.Mutex
+		now := time.Now()
+		m := &group.Memory{Now: func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}}
+		return clocked{m, func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			now = now.Add(d)
+		}}
+	},
+	"postgres": func(t *testing.T) clocked {
+		config := postgresConfig(t)
+		conn := postgrestest.Connect(t)
+		return clocked{openPostgres(t, config).Members(), func(d time.Duration) {
+			_, err := conn.Exec(t.Context(), "update "+pgx.Identifier{config.Schema, "members"}.Sanitize()+
+				" set seen = seen - $1::interval", fmt.Sprintf("%d milliseconds", d.Milliseconds()))
+			require.NoError(t, err)
+		}}
+	},
+}
+
+func postgresConfig(t *testing.T) postgres.Config {
+	return postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(t), Migrate: true}
+}
+
+func openPostgres(t *testing.T, config postgres.Config) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func forEachList(t *testing.T, test func(t *testing.T, list clocked)) {
+	t.Parallel()
+	for name, open := range lists {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// renew is who lives, as names in order.
+func (c clocked) renew(t *testing.T, id string) (names string) {
+	t.Helper()
+	living, err := c.Renew(t.Context(), group.Member{ID: id, Name: "of " + id})
+	require.NoError(t, err)
+	for _, m := range living {
+		require.Equal(t, "of "+m.ID, m.Name)
+		names += m.ID
+	}
+	return names
+}
+
+func TestMembersAreListedInOrderOfJoining(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		require.Equal(t, "z", list.renew(t, "z"))
+		require.Equal(t, "zm", list.renew(t, "m"))
+		require.Equal(t, "zma", list.renew(t, "a"))
+		require.Equal(t, "zma", list.renew(t, "z"), "to be seen again changes no place")
+		require.Equal(t, "zma", list.renew(t, "m"))
+	})
+}
+
+func TestAMemberThatIsNotSeenLapses(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		list.renew(t, "a")
+		list.renew(t, "b")
+		list.pass(group.Lapse * 3 / 4)
+		require.Equal(t, "ab", list.renew(t, "b"))
+		list.pass(group.Lapse / 4)
+		require.Equal(t, "b", list.renew(t, "b"))
+		require.Equal(t, "ba", list.renew(t, "a"), "who comes back is the newest")
+	})
+}
+
+// Whether somebody else has noticed meanwhile or not.
+func TestAMemberThatLapsedUnnoticedIsTheNewestToo(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		list.renew(t, "a")
+		list.renew(t, "b")
+		list.pass(group.Lapse + time.Millisecond)
+		require.Equal(t, "b", list.renew(t, "b"), "all had lapsed")
+		list.pass(group.Lapse + time.Millisecond)
+		require.Equal(t, "a", list.renew(t, "a"))
+		require.Equal(t, "ab", list.renew(t, "b"))
+	})
+}
+
+func TestAMemberThatLeftIsGone(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		list.renew(t, "a")
+		list.renew(t, "b")
+		require.NoError(t, list.Leave(t.Context(), "a"))
+		require.NoError(t, list.Leave(t.Context(), "a"), "twice")
+		require.NoError(t, list.Leave(t.Context(), "nobody"))
+		require.Equal(t, "b", list.renew(t, "b"))
+		require.Equal(t, "ba", list.renew(t, "a"))
+	})
+}
+
+func TestManyRenewAndLapseAtOnce(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		const most = 8
+		for range 5 {
+			var all errgroup.Group
+			for n := range most {
+				all.Go(func() error {
+					_, err := list.Renew(t.Context(), group.Member{ID: fmt.Sprint(n), Name: fmt.Sprint("of ", n)})
+					return err
+				})
+			}
+			require.NoError(t, all.Wait())
+			agreed := list.renew(t, "0")
+			require.Len(t, agreed, most)
+			for n := range most {
+				require.Equal(t, agreed, list.renew(t, fmt.Sprint(n)), "all hear the same list")
+			}
+			list.pass(group.Lapse + time.Second)
+		}
+	})
+}
+
+func TestAListIsNotWaitedForWhenTheContextEnds(t *testing.T) {
+	forEachList(t, func(t *testing.T, list clocked) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := list.Renew(ctx, group.Member{ID: "a"})
+		require.Error(t, err)
+		require.Error(t, list.Leave(ctx, "a"))
+		require.Equal(t, "b", list.renew(t, "b"))
+	})
+}
+
+func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s, err := postgres.Open(t.Context(), postgresConfig(t))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	_, err = s.Members().Renew(t.Context(), group.Member{ID: "a"})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.ErrorIs(t, s.Members().Leave(t.Context(), "a"), store.ErrUnavailable)
+}

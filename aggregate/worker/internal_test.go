@@ -1,0 +1,159 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/commands"
+)
+
+func streamOf(id string) commands.Stream { return commands.Stream{Type: "tally", ID: id} }
+
+// DESIGN section 2: endless work ends as failed. A process that is frozen, or gets no processor, does no work.
+func TestAFreezeIsNoWorkOfTheCodeThatRan(t *testing.T) {
+	t.Parallel()
+	const every = 250 * time.Millisecond
+	now := time.Now()
+	var seen run
+	look := func(step uint64, after time.Duration) time.Duration {
+		now = now.Add(after)
+		return seen.look(step, now, every)
+	}
+	require.Zero(t, look(7, 0))
+	require.Equal(t, every, look(7, every))
+	require.Equal(t, 2*every, look(7, time.Hour), "frozen for an hour")
+	require.Equal(t, 2*every+time.Millisecond, look(7, time.Millisecond), "the tick that came after it lay there")
+	require.Zero(t, look(8, every), "another run")
+	require.Zero(t, look(0, every), "none")
+	require.Zero(t, look(9, every))
+}
+
+// DESIGN section 2: the culprit ends as failed; and nobody else, be it a command with the same id.
+func TestBlameGoesByWhatACommandCameTo(t *testing.T) {
+	t.Parallel()
+	env := commands.Envelope{Command: commands.Command{ID: commands.ID{1}}, Hash: commands.Hash{1}}
+	other := env
+	other.Hash = commands.Hash{2}
+	broken := func(b *blame, env *commands.Envelope, ruling aggregate.Ruling) bool {
+		_, is := b.broken(env, ruling)
+		return is
+	}
+	for _, ruling := range []aggregate.Ruling{aggregate.Admit, aggregate.Park} {
+		b := newBlame()
+		b.notStored(culprit{env.ID, env.Hash, ruling}, "cause")
+		require.Equal(t, ruling == aggregate.Admit, broken(b, &env, aggregate.Admit))
+		require.Equal(t, ruling == aggregate.Park, broken(b, &env, aggregate.Park))
+		require.False(t, broken(b, &other, ruling), "another command")
+		b.rebuilt()
+		require.Empty(t, b.faults, "what is judged anew may come to something else")
+	}
+	b := newBlame()
+	b.notStored(culprit{env.ID, env.Hash, aggregate.Park}, "cause")
+	b.neverEnds(&env, "cause")
+	b.rebuilt()
+	require.True(t, broken(b, &env, aggregate.Admit), "its code is not run once more")
+	require.False(t, broken(b, &env, aggregate.Park))
+}
+
+// DESIGN promise 12: every queue is bounded.
+func TestBlameEndsWithItsCommand(t *testing.T) {
+	t.Parallel()
+	one, two := commands.ID{1}, commands.ID{2}
+	for name, c := range map[string]struct {
+		result aggregate.Result
+		waits  bool
+		left   int
+	}{
+		"an outcome, whatever it is":      {aggregate.Result{Outcomes: []*commands.Outcome{{ID: one, Reason: commands.StaleTicket}}}, false, 0},
+		"another command's outcome":       {aggregate.Result{Outcomes: []*commands.Outcome{{ID: two}}}, false, 1},
+		"a repeat":                        {aggregate.Result{Answers: []aggregate.Answer{{ID: one, Hash: commands.Hash{1}}}}, false, 0},
+		"a repeat of what waits":          {aggregate.Result{Answers: []aggregate.Answer{{ID: one, Hash: commands.Hash{1}}}}, true, 1},
+		"a conflict of another with it":   {aggregate.Result{Answers: []aggregate.Answer{{ID: one, Hash: commands.Hash{2}}}}, false, 1},
+		"a conflict of it with another":   {aggregate.Result{Answers: []aggregate.Answer{{ID: one, Hash: commands.Hash{1}, Ruling: aggregate.Conflict}}}, false, 0},
+		"its parking, which is no ending": {aggregate.Result{Park: []*aggregate.Waiting{{}}}, true, 1},
+	} {
+		b := newBlame()
+		b.notStored(culprit{one, commands.Hash{1}, aggregate.Admit}, "cause")
+		b.settled(&c.result, func(commands.ID) bool { return c.waits })
+		require.Len(t, b.faults, c.left, name)
+	}
+}
+
+// A round of one verdict that turns a command away proves nothing against it.
+func TestOnlyWhatWasToLandOrToBeParkedIsACulprit(t *testing.T) {
+	t.Parallel()
+	landed, stale := &commands.Outcome{ID: commands.ID{1}}, &commands.Outcome{ID: commands.ID{2}, Reason: commands.StaleTicket}
+	waiting := &aggregate.Waiting{}
+	for name, c := range map[string]struct {
+		result aggregate.Result
+		broken []*arrival
+		found  bool
+	}{
+		"a landing":                       {aggregate.Result{Outcomes: []*commands.Outcome{landed}}, nil, true},
+		"a parking":                       {aggregate.Result{Park: []*aggregate.Waiting{waiting}}, nil, true},
+		"a rejection":                     {aggregate.Result{Outcomes: []*commands.Outcome{stale}}, nil, false},
+		"a loop":                          {aggregate.Result{Outcomes: []*commands.Outcome{stale, stale}}, nil, false},
+		"a landing beside a broken frame": {aggregate.Result{Outcomes: []*commands.Outcome{landed}}, []*arrival{{}}, false},
+		"nothing":                         {aggregate.Result{}, nil, false},
+	} {
+		s := sitting{broken: c.broken, items: []item{{env: &commands.Envelope{}}}}
+		s.round.Result = c.result
+		_, found := s.culprit()
+		require.Equal(t, c.found, found, name)
+	}
+}
+
+// DESIGN promise 12: a stream that is in use for long does not keep the others in memory.
+func TestTheCacheShrinksAroundAStreamInUse(t *testing.T) {
+	t.Parallel()
+	c := newCache(2, 1<<20)
+	for n, name := range []string{"in use", "a", "b", "c"} {
+		h := &held{Instance: aggregate.NewInstance(missingType("tally"), streamOf(name))}
+		if n == 0 {
+			h.sitting = 2 // which is not committed
+		}
+		c.put(h)
+	}
+	c.trim(1)
+	require.Equal(t, 2, c.streams.Len())
+	for _, name := range []string{"in use", "c"} {
+		_, held := c.get(streamOf(name))
+		require.True(t, held, name)
+	}
+	for h := range 3 {
+		inUse, _ := c.get(streamOf([]string{"in use", "c", "in use"}[h]))
+		inUse.sitting = 2
+	}
+	c.maxCount = 1
+	c.trim(1) // all are in use: it ends
+	require.Equal(t, 2, c.streams.Len())
+}
+
+// DESIGN section 2: a worker judges what was queued before it expires anything. What becomes due while it
+// does so for an earlier one is not expired along with that.
+func TestWhatBecomesDueMeanwhileIsNotExpiredAlong(t *testing.T) {
+	t.Parallel()
+	l := &lane{}
+	d := &desk{w: &Worker{}, lanes: map[int]*lane{0: l}, parked: newParkedIndex(map[int]*lane{0: l}, 1)}
+	d.w.cfg.setDefaults()
+	for n := range 2 {
+		d.parked.set(commands.ID{byte(n)}, &deadline{id: commands.ID{byte(n)}, at: time.Duration(1+n) * time.Second, lane: l})
+	}
+	l.claim.Worked = time.Second
+	d.sweep(l)
+	require.False(t, l.expiring, "found empty once")
+	l.claim.Worked = 2 * time.Second
+	l.frames, l.unread = 1, 1
+	d.sweep(l)
+	l.unread = 0
+	d.sweep(l)
+	require.False(t, l.expiring, "something was there in between")
+	d.sweep(l)
+	require.True(t, l.expiring)
+	due := d.parked.due(l, l.dueUntil, 10)
+	require.Len(t, due, 1)
+	require.Equal(t, commands.ID{0}, due[0].id)
+}
