@@ -52,16 +52,17 @@ func retryAfter(value string) time.Duration {
 // passing tells of an answer that it may be another one a moment later.
 func passing(p *problem.Problem) bool {
 	switch p.Status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
 }
 
-// nothingAccepted tells of a passing answer that nothing was accepted. A 503 without our code comes from
-// somebody between, who may have lost our answer.
+// nothingAccepted tells of a passing answer that nothing was accepted: malformed is here what was sent too
+// slowly to be read. A 503 or 408 without our code comes from somebody between, who may have lost our answer.
 func nothingAccepted(p *problem.Problem) bool {
-	return p.Status == http.StatusTooManyRequests || p.Code == commands.Unavailable
+	return p.Status == http.StatusTooManyRequests || p.Code == commands.Unavailable || p.Code == commands.Malformed
 }
 
 // certain tells of a refusal that any earlier attempt to send the same bytes was refused as well, or at

@@ -18,6 +18,11 @@
 //   - anything else: the server was not reached, or the command could not be sent as it is; nothing was
 //     accepted.
 //
+// # Following
+//
+// [Client.Follow] tells of streams and of sessions' commands as it happens, over one connection that it makes
+// anew as often as need be, in order, once, and without a hole.
+//
 // # Trying again
 //
 // What a server may answer better a moment later (429, 502, 503, 504, no answer at all) is sent again, with

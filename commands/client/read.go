@@ -151,16 +151,46 @@ func (c *Client) AllEvents(
 	}
 }
 
-// Streams reads one page of the catalog of a type's streams. after is empty for the first page and what
-// the page before said for the next.
+// Streams reads one page of the catalog of streams, of one type or, when that is empty, of all; the stream that
+// changed last comes first. after is empty for the first page and what the page before said for the next.
+//
+// The catalog follows the log and may lag a little behind what has landed. A stream that changes between two
+// pages moves to the front, so a walk tells of each stream once at most.
 func (c *Client) Streams(ctx context.Context, streamType, after string, limit int) (commands.StreamsView, error) {
-	query := url.Values{"type": {streamType}, "limit": {strconv.Itoa(limit)}}
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if streamType != "" {
+		query.Set("type", streamType)
+	}
 	if after != "" {
 		query.Set("after", after)
 	}
 	var page commands.StreamsView
 	err := c.read(ctx, "/v1/streams?"+query.Encode(), &page)
 	return page, err
+}
+
+// AllStreams walks over the catalog, page by page. It tells of every stream that does not change meanwhile, and
+// ends with the one that changed longest ago, or with an error.
+func (c *Client) AllStreams(ctx context.Context, streamType string) iter.Seq2[commands.StreamView, error] {
+	const pageSize = 1000
+	return func(yield func(commands.StreamView, error) bool) {
+		after := ""
+		for {
+			page, err := c.Streams(ctx, streamType, after, pageSize)
+			if err != nil {
+				yield(commands.StreamView{}, err)
+				return
+			}
+			for _, stream := range page.Items {
+				if !yield(stream, nil) {
+					return
+				}
+			}
+			if after = page.After; after == "" {
+				return
+			}
+		}
+	}
 }
 
 // Limits tells the server's bounds.

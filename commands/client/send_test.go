@@ -167,6 +167,13 @@ func TestPausesGrowAndAreRandom(t *testing.T) {
 }
 
 // What is known when there is no time left decides the error: never "failed" where it may have been taken.
+// tooSlow is what is told of a body that did not come in time.
+func tooSlow() *problem.Problem {
+	p := problem.New(commands.Malformed, "the body did not come to its end in time")
+	p.Status = http.StatusRequestTimeout
+	return p
+}
+
 func TestGivingUpTellsWhetherTheFateIsKnown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -176,6 +183,9 @@ func TestGivingUpTellsWhetherTheFateIsKnown(t *testing.T) {
 	}{
 		"never reached":                {steps: []step{unreachable}},
 		"nothing accepted":             {steps: []step{busy(time.Minute)}, refused: true},
+		"sent too slowly":              {steps: []step{refuse(tooSlow())}, refused: true},
+		"broken off, then too slow":    {steps: []step{broken, refuse(tooSlow())}, unknown: true},
+		"a proxy's 408":                {steps: []step{body(http.StatusRequestTimeout, "")}, unknown: true},
 		"too many requests":            {steps: []step{refuse(problem.New(commands.RateLimited, ""))}, refused: true},
 		"broken off":                   {steps: []step{broken}, unknown: true},
 		"no answer in time":            {steps: []step{hang}, unknown: true},

@@ -164,3 +164,13 @@ func TestUsualHeadersAllocateNothing(t *testing.T) {
 		headers.Applied(5)
 	}))
 }
+
+func TestAnAnswerIsDescribed(t *testing.T) {
+	t.Parallel()
+	small, large := map[string][]string{}, map[string][]string{}
+	headers.DescribeJSON(small, headers.NoStore, headers.Unmeasured)
+	require.Equal(t, map[string][]string{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}, small)
+	headers.DescribeJSON(large, headers.Revalidate, 5000)
+	require.Equal(t, map[string][]string{"Content-Type": {"application/json"}, "Cache-Control": {"no-cache"},
+		"Content-Length": {"5000"}}, large)
+}

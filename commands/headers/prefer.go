@@ -1,6 +1,6 @@
 // Package headers reads the request headers that several endpoints understand in the same way: Prefer
 // with its wait (RFC 7240), entity tags in conditions (RFC 9110 section 13), and what kind of content is
-// sent and taken.
+// sent and taken. It writes the few that answers of JSON share.
 //
 //	seconds, asked := headers.Wait(r.Header["Prefer"])
 //	tag, err := headers.OneTag(r.Header["If-Match"])

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,12 +8,6 @@ import (
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/headers"
 	"github.com/ticketed/doorman/commands/problem"
-)
-
-// Header values that never change are shared by all answers.
-var (
-	jsonContent = []string{"application/json"}
-	noStore     = []string{"no-store"}
 )
 
 // answer writes what became of the request.
@@ -55,7 +48,7 @@ func (in *Intake) answerArray(w http.ResponseWriter, req *request) {
 		p := it.problem()
 		switch {
 		case p != nil:
-			comeLater(p)
+			p.ComeLater()
 			req.out = p.AppendTo(req.out)
 		case it.settled():
 			req.out = it.view.AppendTo(req.out)
@@ -103,31 +96,17 @@ func address(id commands.ID) string {
 	return string(id.AppendTo(append(b[:0], "/v1/commands/"...)))
 }
 
-// smallBody is how long a body may be for net/http to count its length by itself.
-const smallBody = 2 << 10
-
 func write(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonContent
-	h["Cache-Control"] = noStore
-	if len(body) >= smallBody {
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	}
+	headers.DescribeJSON(w.Header(), headers.NoStore, len(body))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // who has gone needs no answer
 }
 
 // refuse answers with a problem.
 func refuse(w http.ResponseWriter, p *problem.Problem) {
-	comeLater(p)
-	problem.Write(w, p)
-}
-
-// comeLater tells when to try again, where that may help: in one to three seconds, at random, so that
-// those who were turned away together do not come back together.
-func comeLater(p *problem.Problem) {
-	switch p.Code {
-	case commands.RateLimited, commands.Unavailable, commands.FateUnknown:
-		p.RetryAfter = time.Duration(1+rand.IntN(3)) * time.Second //nolint:gosec // not a secret
+	p.ComeLater()
+	if p.Status == http.StatusRequestTimeout {
+		w.Header().Set("Connection", "close") // the rest of the body may still come (RFC 9110 section 15.5.9)
 	}
+	problem.Write(w, p)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/commands/problem"
 )
 
 // Config is what an [Intake] is made of. Its functions are called from many goroutines.
@@ -27,6 +26,13 @@ type Config struct {
 	// SendAll is Send for the commands of an array: done is called once for each, with its index. Once
 	// one of a stream is refused, so are those of that stream after it.
 	SendAll func(envs []*commands.Envelope, done func(i int, err error))
+	// Withdraw takes back those of the envelopes given to Send or SendAll that have not been handed to the
+	// bus, and calls done for each before it returns, with an error that says so. May be nil: nothing can
+	// be taken back.
+	Withdraw func(envs ...*commands.Envelope)
+	// Ready tells, without asking anybody, whether what judges commands is known to be away; nothing is
+	// handed over then. May be nil: it is never known.
+	Ready func() error
 	// Refusal says what an error of Send means to the client: [commands.Unavailable],
 	// [commands.RateLimited] or, where the command may have been accepted, [commands.FateUnknown].
 	Refusal func(error) commands.Reason
@@ -133,13 +139,15 @@ func New(config Config) (*Intake, error) {
 
 // ServeHTTP takes one POST. The method is for the router to check.
 func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	held, ok := in.reserve(r.ContentLength)
-	if !ok {
-		refuse(w, problem.New(commands.RateLimited, "the requests under way hold all the memory there is for them"))
-		return
-	}
-	defer in.memory.Add(-held)
 	req := in.requests.Get().(*request)
+	whole := false // else it panics, and its state is not used again
+	defer func() {
+		in.memory.Add(-req.held)
+		if whole && !req.abandoned {
+			req.reset()
+			in.requests.Put(req)
+		}
+	}()
 	if refused := in.receive(req, r); refused != nil {
 		refuse(w, refused)
 	} else {
@@ -147,25 +155,5 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		in.settle(r.Context(), req)
 		in.answer(w, req)
 	}
-	if !req.abandoned {
-		req.reset()
-		in.requests.Put(req)
-	}
-}
-
-// overhead is what a request takes besides its body, roughly.
-const overhead = 2 << 10
-
-// reserve takes the memory that a request may need from what is left; a body that does not say how long
-// it is may be as long as is allowed.
-func (in *Intake) reserve(length int64) (int64, bool) {
-	if length < 0 || length > int64(in.config.Limits.Bytes) {
-		length = int64(in.config.Limits.Bytes)
-	}
-	length += overhead
-	if in.memory.Add(length) > in.config.MemoryInFlight {
-		in.memory.Add(-length)
-		return 0, false
-	}
-	return length, true
+	whole = true
 }

@@ -380,40 +380,6 @@ func TestAnOutcomeThatCannotBeToldIsLeftToALaterGET(t *testing.T) {
 	require.Contains(t, lines.String(), "command_id="+id)
 }
 
-func TestRequestsUnderWayAreBoundedByTheirMemory(t *testing.T) {
-	t.Parallel()
-	s := around()
-	s.MemoryInFlight = 300 << 10
-	entered, leave := make(chan struct{}), make(chan struct{})
-	s.Send = func(_ *commands.Envelope, done func(error)) {
-		go func() {
-			entered <- struct{}{}
-			<-leave
-			done(nil)
-		}()
-	}
-	in, err := intake.New(s.Config)
-	require.NoError(t, err)
-	var all sync.WaitGroup
-	// A body that does not say how long it is counts as the longest.
-	all.Go(func() {
-		post(t.Context(), in, io.NopCloser(io.MultiReader(strings.NewReader(command(commands.NewID().String())))))
-	})
-	<-entered
-
-	w := post(t.Context(), in, io.NopCloser(io.MultiReader(strings.NewReader(command(commands.NewID().String())))))
-	require.Equal(t, 429, w.Code)
-	require.Equal(t, commands.RateLimited, read[told](t, w).Code)
-	require.Regexp(t, "^[123]$", w.Header().Get("Retry-After"))
-	all.Go(func() { post(t.Context(), in, strings.NewReader(command(commands.NewID().String()))) })
-	<-entered // a short one still fits
-
-	close(leave)
-	all.Wait()
-	go func() { <-entered }()
-	require.Equal(t, 202, post(t.Context(), in, io.NopCloser(io.MultiReader(strings.NewReader(command(commands.NewID().String()))))).Code)
-}
-
 func TestABodyThatBreaksOffIsMalformed(t *testing.T) {
 	t.Parallel()
 	s := around()

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"io"
 	"net/http"
 	"strings"
 
@@ -14,6 +13,9 @@ import (
 // wrong with one command is noted with that.
 func (in *Intake) receive(req *request, r *http.Request) *problem.Problem {
 	req.began = in.config.Now()
+	if refused := in.hold(req, overhead); refused != nil {
+		return refused
+	}
 	req.wait, req.waiting = headers.Wait(r.Header["Prefer"])
 	if r.URL.RawQuery != "" {
 		return problem.New(commands.Malformed, "this address takes no query parameters")
@@ -73,52 +75,6 @@ func checkContent(h http.Header) *problem.Problem {
 	return nil
 }
 
-// readBody reads the whole body into the request's buffer, and no more than is allowed.
-func (in *Intake) readBody(req *request, r *http.Request) *problem.Problem {
-	limit := in.config.Limits.Bytes
-	if r.ContentLength > int64(limit) {
-		return tooLarge(limit)
-	}
-	var err error
-	if n := int(r.ContentLength); n >= 0 {
-		if cap(req.body) < n {
-			req.body = make([]byte, max(n, 1<<10))
-		}
-		req.body = req.body[:n]
-		_, err = io.ReadFull(r.Body, req.body)
-	} else {
-		err = req.readAll(io.LimitReader(r.Body, int64(limit)+1))
-		if len(req.body) > limit {
-			return tooLarge(limit)
-		}
-	}
-	if err != nil {
-		return problem.New(commands.Malformed, "the body could not be read to its end")
-	}
-	return nil
-}
-
-func tooLarge(limit int) *problem.Problem {
-	return problem.Newf(commands.TooLarge, "the body is larger than %d bytes", limit)
-}
-
-func (req *request) readAll(r io.Reader) error {
-	req.body = req.body[:0]
-	for {
-		if len(req.body) == cap(req.body) {
-			req.body = append(make([]byte, 0, max(2*cap(req.body), 4<<10)), req.body...)
-		}
-		n, err := r.Read(req.body[len(req.body):cap(req.body)])
-		req.body = req.body[:len(req.body)+n]
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // takeUp makes an item of every command, with what the headers say about it.
 func (in *Intake) takeUp(req *request, decoded *commands.Request, h http.Header) *problem.Problem {
 	if decoded.Array {
@@ -176,7 +132,10 @@ func (in *Intake) policies(c *commands.Command) []string {
 func (req *request) refuseSuccessors() {
 	var last []*item // refused, their successors not looked for yet
 	for _, it := range req.items {
-		// The id of a conflict names the earlier command, which is not refused.
+		// The id of a conflict names the earlier command, which is not refused: what follows it is judged
+		// by what becomes of that one. So it is also where the earlier command is one of another request,
+		// which is found out only once all of this array has been handed over: what names the id is
+		// accepted then, and comes to the outcome that the command which has the id gives it.
 		if it.refused != nil && it.env.ID != commands.None && it.refused.Code != commands.IDConflict {
 			last = append(last, it)
 		}

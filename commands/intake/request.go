@@ -29,7 +29,8 @@ type request struct {
 	done      func(err error)      // given to Send
 	doneAll   func(i int, e error) // given to SendAll
 	timer     *time.Timer
-	abandoned bool // something was not heard of in time and still may be: not to be used again
+	held      int64 // of the memory that all requests have together, in bytes
+	abandoned bool  // something was not heard of in time and still may be: not to be used again
 }
 
 // item is one command of a request.
@@ -104,7 +105,7 @@ func (req *request) reset() {
 		req.out = nil
 	}
 	req.body, req.out = req.body[:0], req.out[:0]
-	req.array, req.wait, req.waiting = false, 0, false
+	req.array, req.wait, req.waiting, req.held = false, 0, false, 0
 }
 
 // refuse notes why the command is not accepted.

@@ -10,7 +10,11 @@ import (
 // send hands over every command that was not refused and waits until it is known of each whether it was
 // accepted, or until that has taken too long.
 func (in *Intake) send(req *request) {
+	away := in.config.Ready != nil && in.config.Ready() != nil
 	for _, it := range req.items {
+		if away && it.refused == nil {
+			it.refuse(commands.Unavailable, "commands cannot be judged at the moment")
+		}
 		if it.refused != nil {
 			continue
 		}
@@ -39,6 +43,25 @@ func (in *Intake) send(req *request) {
 	case <-req.confirmed:
 		req.timer.Stop()
 	case <-req.timer.C:
+		in.giveUp(req)
+	}
+}
+
+// giveUp takes back what it can of those of which nothing was heard in time, so that their senders need not
+// be told that their fate is unknown.
+func (in *Intake) giveUp(req *request) {
+	if in.config.Withdraw != nil {
+		var open []*commands.Envelope
+		for _, it := range req.sending {
+			if it.fate.Load() == unanswered {
+				open = append(open, &it.env)
+			}
+		}
+		in.config.Withdraw(open...)
+	}
+	select {
+	case <-req.confirmed: // the last one was taken back, or was heard of after all
+	default:
 		req.abandoned = true
 	}
 }

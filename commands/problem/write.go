@@ -1,9 +1,11 @@
 package problem
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ticketed/doorman/commands"
 )
@@ -25,6 +27,15 @@ func Write(w http.ResponseWriter, p *Problem) {
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // who has gone needs no answer
+}
+
+// ComeLater tells when to try again, where that may help: in one to three seconds, at random, so that those
+// who were turned away together do not come back together.
+func (p *Problem) ComeLater() {
+	switch p.Code {
+	case commands.RateLimited, commands.Unavailable, commands.FateUnknown:
+		p.RetryAfter = time.Duration(1+rand.IntN(3)) * time.Second //nolint:gosec // not a secret
+	}
 }
 
 // Explain answers GET /problems/{code}, where a problem's type leads: what the code means, as plain
