@@ -86,7 +86,7 @@ func NewSender(publisher Publisher, config SenderConfig) (*Sender, error) {
 	return s, nil
 }
 
-// Send takes a command, which it does not keep. done is called exactly once, from any goroutine and
+// Send takes a command, of which it keeps the address alone, for Withdraw. done is called exactly once, from any goroutine and
 // possibly before Send returns: with nil when the command is durable, or with an error that matches one of
 // the package's. All commands of a frame get the same answer. done must not block, and must not call
 // Close.
@@ -122,6 +122,23 @@ func (s *Sender) SendAll(envs []*commands.Envelope, done func(i int, err error))
 		for _, j := range own[taken:] {
 			done(j, err)
 		}
+	}
+}
+
+// Withdraw takes back those of the commands, by the addresses that were given to Send or SendAll, that wait
+// for their turn and have not been handed to the bus. It answers each of them with ErrUnavailable before it
+// returns: nothing was accepted, and nothing will be. All others it leaves alone.
+func (s *Sender) Withdraw(envs ...*commands.Envelope) {
+	byLane := map[*sendingLane]map[*commands.Envelope]bool{}
+	for _, env := range envs {
+		lane := s.lanes[env.Stream.Lane(len(s.lanes))]
+		if byLane[lane] == nil {
+			byLane[lane] = map[*commands.Envelope]bool{}
+		}
+		byLane[lane][env] = true
+	}
+	for lane, which := range byLane {
+		lane.withdraw(which)
 	}
 }
 

@@ -26,6 +26,7 @@ func TestSenderKeepsItsWord(t *testing.T) {
 			"send":    func(t *rapid.T) { m.send(t, 1) },
 			"sendAll": func(t *rapid.T) { m.send(t, rapid.IntRange(0, 8).Draw(t, "size")) },
 			"answer":  m.answer,
+			"back":    m.withdraw,
 			"":        m.check,
 		})
 		m.finish(t)
@@ -39,6 +40,8 @@ type sending struct {
 	sent      int
 	told      map[int][]error // by number of the command
 	answers   map[int]error   // of frames
+	envs      []*commands.Envelope
+	back      map[int]bool // of those that were to be taken back, by number
 }
 
 func newSending(t *rapid.T) *sending {
@@ -53,6 +56,7 @@ func newSending(t *rapid.T) *sending {
 		publisher: &publisher{},
 		told:      map[int][]error{},
 		answers:   map[int]error{},
+		back:      map[int]bool{},
 	}
 	var err error
 	m.sender, err = bus.NewSender(m.publisher, m.config)
@@ -67,6 +71,7 @@ func (m *sending) send(t *rapid.T, n int) {
 		envs[i] = command(strconv.Itoa(m.sent))
 		envs[i].Stream.ID = rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "stream")
 		envs[i].Data = make([]byte, rapid.IntRange(0, 300).Draw(t, "data"))
+		m.envs = append(m.envs, envs[i])
 		m.sent++
 	}
 	if n == 1 {
@@ -74,6 +79,36 @@ func (m *sending) send(t *rapid.T, n int) {
 		return
 	}
 	m.sender.SendAll(envs, func(i int, err error) { m.told[first+i] = append(m.told[first+i], err) })
+}
+
+// withdraw takes some commands back, whatever has become of them; what is told then must be told at once.
+func (m *sending) withdraw(t *rapid.T) {
+	if m.sent == 0 {
+		return // there is nothing to take back
+	}
+	var which []*commands.Envelope
+	var waited []int
+	for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(0, m.sent-1), 1, -1, rapid.ID).Draw(t, "back") {
+		which = append(which, m.envs[n])
+		if m.back[n] = true; len(m.told[n]) == 0 && !m.framed(n) {
+			waited = append(waited, n)
+		}
+	}
+	m.sender.Withdraw(which...)
+	for _, n := range waited {
+		require.Equal(t, []error{bus.ErrUnavailable}, m.told[n], "command %d had not left", n)
+	}
+}
+
+func (m *sending) framed(number int) bool {
+	for _, h := range m.publisher.held {
+		for i := range h.commands {
+			if h.commands[i].Type == strconv.Itoa(number) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *sending) answer(t *rapid.T) {
@@ -124,6 +159,8 @@ func (m *sending) check(t *rapid.T) {
 		case framed[number]:
 		case len(told) == 0:
 			waiting++
+		case m.back[number] && told[0] == bus.ErrUnavailable: //nolint:errorlint // it is told as it is
+			require.Len(t, told, 1, "command %d was taken back", number)
 		default:
 			require.Equal(t, []error{bus.ErrFull}, told, "command %d never left", number)
 		}

@@ -191,6 +191,32 @@ func TestALaneThatRefusesOneOfAnArrayRefusesTheRest(t *testing.T) {
 	s.requireTold("large=full small=full a=ok other=ok", "the other lane is not concerned")
 }
 
+// DESIGN section 3: unavailable says that nothing was accepted, fate_unknown that it may have been.
+func TestWhatHasNotLeftCanBeTakenBack(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	size := frame.Size(command("a"))
+	s := newSender(t, p, bus.SenderConfig{Lanes: 1, InFlight: 1, MaxFrame: 3, MaxPendingBytes: 8 * size})
+	var envs []*commands.Envelope
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		env := command(name)
+		envs = append(envs, env)
+		s.Send(env, s.done(name))
+	}
+	s.Withdraw(envs[0], envs[1], envs[4], envs[5])
+	s.requireTold("b=unavailable e=unavailable f=unavailable", "a has left")
+	s.Withdraw(envs[0], envs[1], envs[4], envs[5])
+	require.Equal(t, 3, s.Pending())
+	s.send("g", "h", "i", "j", "k", "l")
+	s.requireTold("b=unavailable e=unavailable f=unavailable l=full", "what was taken back has made room, and no more")
+	for range 4 {
+		p.answerAll(nil)
+	}
+	require.Equal(t, []string{"a", "c d", "g h i", "j k"}, p.frames())
+	s.requireTold("b=unavailable e=unavailable f=unavailable l=full a=ok c=ok d=ok g=ok h=ok i=ok j=ok k=ok")
+	require.NoError(t, s.Close(t.Context()))
+}
+
 func TestCloseLetsEverythingLeaveAndWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,7 @@ type outgoing struct {
 	id       commands.ID // of its first command
 	payload  []byte
 	waiting  []waiter
+	size     int // of the commands in the payload
 	answered bool
 }
 
@@ -46,6 +47,9 @@ type waiter struct {
 	one  func(error)
 	each func(int, error)
 	at   int
+	env  *commands.Envelope // only its address, by which the command is taken back
+	id   commands.ID
+	size int // of the command in the payload
 }
 
 func (w *waiter) tell(err error) {
@@ -84,6 +88,7 @@ func (l *sendingLane) sendAll(envs []*commands.Envelope, own []int, done func(in
 // add puts a command into the frame being filled; as many more are about to follow. The caller holds mu.
 func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 	size := frame.Size(env)
+	w.env, w.id, w.size = env, env.ID, size
 	switch {
 	case l.closed:
 		return ErrClosed
@@ -100,6 +105,7 @@ func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 	}
 	l.filling.payload = frame.Append(l.filling.payload, env)
 	l.filling.waiting = append(l.filling.waiting, w)
+	l.filling.size += size
 	l.pending++
 	l.bytes += size
 	return nil
@@ -168,7 +174,7 @@ func (l *sendingLane) answer(o *outgoing, err error) {
 func (l *sendingLane) release(o *outgoing) {
 	o.answered = true
 	l.pending -= len(o.waiting)
-	l.bytes -= len(o.payload) - 1
+	l.bytes -= o.size
 	l.telling++
 }
 
@@ -186,6 +192,46 @@ func (l *sendingLane) tell(o *outgoing, err error) {
 	}
 	o.waiting = nil
 	l.endIfSettled()
+}
+
+// withdraw takes commands back out of the frames that have not left.
+func (l *sendingLane) withdraw(which map[*commands.Envelope]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	back := &outgoing{}
+	for _, o := range l.full {
+		o.takeOut(which, back)
+	}
+	l.full = slices.DeleteFunc(l.full, func(o *outgoing) bool { return len(o.waiting) == 0 })
+	if l.filling != nil {
+		if l.filling.takeOut(which, back); len(l.filling.waiting) == 0 {
+			l.filling = nil
+		}
+	}
+	if len(back.waiting) > 0 {
+		l.release(back)
+		l.tell(back, ErrUnavailable)
+	}
+}
+
+// takeOut moves commands over to the frame of those that are taken back.
+func (o *outgoing) takeOut(which map[*commands.Envelope]bool, back *outgoing) {
+	kept, end, at := o.waiting[:0], 1, 1
+	for _, w := range o.waiting {
+		text := o.payload[at : at+w.size]
+		at += w.size
+		if which[w.env] {
+			back.waiting, back.size = append(back.waiting, w), back.size+w.size
+			continue
+		}
+		end += copy(o.payload[end:], text)
+		kept = append(kept, w)
+	}
+	clear(o.waiting[len(kept):])
+	o.waiting, o.payload, o.size = kept, o.payload[:end], end-1
+	if len(kept) > 0 {
+		o.id = kept[0].id
+	}
 }
 
 func (l *sendingLane) close() {

@@ -54,6 +54,9 @@ type Suite struct {
 	ConfirmsOnAck bool
 	// NackLosesOrder: a nacked message comes back behind messages that were handed over after it.
 	NackLosesOrder bool
+	// FullIsUnavailable: a topic over its bound may be told as bus.ErrUnavailable, because the bus cannot
+	// tell the two apart. Nothing was accepted either way.
+	FullIsUnavailable bool
 	// BoundSlack is by how many messages a topic may go over its bound.
 	BoundSlack int
 }

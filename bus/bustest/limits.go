@@ -18,7 +18,9 @@ func refusesWhenFull(t *testing.T, s Suite) {
 	answers := newAnswers(t)
 	answers.publish(b.Publisher, bus.LaneTopic(0), upTo(0, total)...)
 
-	full := func(err error) bool { return errors.Is(err, bus.ErrFull) }
+	full := func(err error) bool {
+		return errors.Is(err, bus.ErrFull) || s.FullIsUnavailable && errors.Is(err, bus.ErrUnavailable)
+	}
 	got := answers.wait("refusal beyond the bound", func(of map[int]error) bool {
 		return len(of) == total || s.ConfirmsOnAck && count(of, full) >= total-bound-s.BoundSlack
 	})

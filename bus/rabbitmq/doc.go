@@ -1,0 +1,62 @@
+// Package rabbitmq is the bus between processes: a bus.Publisher and a Watermill subscriber on RabbitMQ.
+//
+//	config := rabbitmq.Config{URL: "amqp://guest:guest@127.0.0.1:5672", Topics: topics}
+//
+//	publisher, err := rabbitmq.NewPublisher(ctx, config)            // a gateway
+//	sender, err := bus.NewSender(publisher, bus.SenderConfig{Lanes: 16})
+//
+//	subscriber, err := rabbitmq.NewSubscriber(ctx, config)          // a worker
+//	frames, err := subscriber.Subscribe(ctx, bus.LaneTopic(3))
+//	m := <-frames
+//	m.Ack()
+//
+// # On the broker
+//
+// A topic is a durable quorum queue named <prefix>.<topic>, published to by its name through the default
+// exchange, with persistent messages. Queues are declared by whoever comes first, and again after every
+// reconnect. They are bounded (reject-publish), have no delivery limit, because a limit would drop accepted
+// commands after enough crashes, and a single active consumer: who takes a lane over gets nothing before
+// its predecessor has given back all it held, and that first. All that knows RabbitMQ 3.10 or later can
+// look into them; message_id is the message's id, headers are its metadata, and correlation_id numbers the
+// publishings of a channel.
+//
+// # Publishing
+//
+// A [Publisher] has one connection and on it a channel for each topic, with two goroutines: one writes
+// what was handed over, in order, the other hears what the broker confirms. So nobody waits for the network
+// in PublishAsync, hundreds of messages are under way at a time, and a lane whose queue is slow or broken
+// keeps no other waiting. There are four ends of a message, and it meets one of them within
+// Config.ConfirmTimeout, whatever happens:
+//
+//	nil                  confirmed: most of the cluster has it on disk
+//	bus.ErrUnavailable   not sent, returned or refused: there is no connection, no queue, no memory or no
+//	                     leader at the broker, or the queue is full, which it does not tell apart
+//	bus.ErrFull          not sent: a bound of the publisher's is reached
+//	bus.ErrFateUnknown   written, and then the connection was lost or silent
+//
+// and bus.ErrClosed for what [Publisher.Close] finds unwritten. A message that no queue takes would be
+// confirmed all the same; it is published as mandatory, comes back, and is told as unavailable. While the
+// broker says that it is blocked, everything is refused at once instead of being stuck in the socket.
+//
+// # Consuming
+//
+// A [Subscriber] has one connection and on it a channel for each subscription, with one goroutine, whatever
+// the number of messages. Up to Config.Prefetch of them are handed out unacknowledged, in the order of the
+// queue; they lie in the Go channel's buffer, so whoever reads it without waiting gets what is there. They
+// may be acknowledged in any order; the broker is told of acknowledgements in the order of delivery, many
+// with one word, each one once those before it are settled. A nacked message goes to the end of its queue.
+//
+// When the connection is lost, the contexts of the messages in hand end, what nobody has read is taken
+// back, and all that was not acknowledged comes again over the next connection. A message that was delivered
+// before has [DeliveryCount] in its metadata.
+//
+// # Connections
+//
+// Publishing and consuming have separate connections, because a broker that is short of memory stops
+// reading from those that publish, heartbeats and acknowledgements included. A lost connection is made
+// anew with growing pauses, for as long as it takes; several URLs are tried in turn. Heartbeats go out every
+// 10 s on publishing connections and every 5 s on consuming ones, where the broker notices within 15 s that a
+// worker is frozen and gives what it held to the next.
+//
+// Package rabbitmqtest gives tests a broker.
+package rabbitmq

@@ -1,0 +1,82 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/ticketed/doorman/bus"
+)
+
+// DeliveryCount is the metadata key under which a message that was delivered before says how often. It is
+// the broker's header, and never published.
+const DeliveryCount = "x-delivery-count"
+
+// check finds what AMQP cannot carry: written all the same, it would break the connection.
+func check(m *message.Message) error {
+	if len(m.UUID) > maxName {
+		return fmt.Errorf("%w: the message's id has %d bytes and may have %d", bus.ErrUnavailable, len(m.UUID), maxName)
+	}
+	size := len(m.Payload)
+	for key, value := range m.Metadata {
+		if len(key) > maxName {
+			return fmt.Errorf("%w: the metadata key %.20s… has %d bytes and may have %d", bus.ErrUnavailable, key, len(key), maxName)
+		}
+		size += len(key) + len(value)
+	}
+	if size > maxBody {
+		return fmt.Errorf("%w: the message has %d bytes and may have %d", bus.ErrUnavailable, size, maxBody)
+	}
+	return nil
+}
+
+// marshal makes what is published as the nth of a channel, which the broker tells back when it returns it.
+func marshal(m *message.Message, number uint64) amqp.Publishing {
+	p := amqp.Publishing{
+		MessageId:     m.UUID,
+		CorrelationId: strconv.FormatUint(number, 10),
+		ContentType:   "application/octet-stream",
+		DeliveryMode:  amqp.Persistent,
+		Body:          m.Payload,
+	}
+	for key, value := range m.Metadata {
+		if key == DeliveryCount {
+			continue
+		}
+		if p.Headers == nil {
+			p.Headers = make(amqp.Table, len(m.Metadata))
+		}
+		p.Headers[key] = value
+	}
+	return p
+}
+
+// unmarshal makes the message of a delivery. Headers that are plain values become text, whoever put them
+// there; lists and tables are left out.
+func unmarshal(d *amqp.Delivery) *message.Message {
+	m := message.NewMessage(d.MessageId, d.Body)
+	for key, value := range d.Headers {
+		if text, plain := plainText(value); plain {
+			m.Metadata[key] = text
+		}
+	}
+	return m
+}
+
+func plainText(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	case time.Time:
+		return v.UTC().Format(time.RFC3339), true
+	case nil, amqp.Table, []any:
+		return "", false
+	default: // numbers and truth values
+		return fmt.Sprint(v), true
+	}
+}

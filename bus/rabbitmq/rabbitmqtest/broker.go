@@ -1,0 +1,145 @@
+package rabbitmqtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/ticketed/doorman/bus/rabbitmq"
+)
+
+// Broker is a RabbitMQ of a test's own, on ports and in a folder of its own, that may be stopped and
+// blocked. It needs the program rabbitmq-server on this machine, which takes some seconds to start.
+type Broker struct {
+	t    testing.TB
+	env  []string
+	port int
+}
+
+// NewBroker starts a broker. The end of the test stops it.
+func NewBroker(t testing.TB) *Broker {
+	t.Helper()
+	if _, err := exec.LookPath("rabbitmq-server"); err != nil {
+		t.Fatalf("This test stops and starts a RabbitMQ of its own, for which it needs the program rabbitmq-server: "+
+			"as root on Debian or Ubuntu, apt-get install rabbitmq-server. %v", err)
+	}
+	folder, err := os.MkdirTemp("", "doorman-rabbitmq-") //nolint:usetesting // other users cannot get into t.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The program gives up its rights as root for those of a user who must get in there.
+	if err := os.Chmod(folder, 0o777); err != nil { //nolint:gosec // as said
+		t.Fatal(err)
+	}
+	ports := freePorts(t, 2)
+	b := &Broker{t: t, port: ports[0]}
+	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nloopback_users = none\nheartbeat = 10\n", b.port)
+	configFile := filepath.Join(folder, "rabbitmq.conf")
+	if err := os.WriteFile(configFile, []byte(config), 0o644); err != nil { //nolint:gosec // as above
+		t.Fatal(err)
+	}
+	plugins := filepath.Join(folder, "enabled_plugins")
+	if err := os.WriteFile(plugins, []byte("[].\n"), 0o666); err != nil { //nolint:gosec // as above
+		t.Fatal(err)
+	}
+	b.env = append(os.Environ(),
+		fmt.Sprintf("RABBITMQ_NODENAME=doorman_test_%d@localhost", b.port),
+		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
+		"RABBITMQ_NODE_PORT="+strconv.Itoa(b.port),
+		"RABBITMQ_DIST_PORT="+strconv.Itoa(ports[1]),
+		"RABBITMQ_MNESIA_BASE="+filepath.Join(folder, "data"),
+		"RABBITMQ_LOG_BASE="+filepath.Join(folder, "log"),
+		"RABBITMQ_PID_FILE="+filepath.Join(folder, "pid"),
+		"RABBITMQ_CONFIG_FILE="+configFile,
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1",
+	)
+	t.Cleanup(func() {
+		b.Stop()
+		_ = os.RemoveAll(folder)
+	})
+	b.Start()
+	return b
+}
+
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() // after the next one has its port
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return ports
+}
+
+// URL is this broker's.
+func (b *Broker) URL() string { return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d", b.port) }
+
+// Config names this broker.
+func (b *Broker) Config() rabbitmq.Config {
+	return rabbitmq.Config{URL: b.URL(), Name: b.t.Name(), Logger: slog.New(slog.DiscardHandler)}
+}
+
+// Start starts the broker and waits until it answers.
+func (b *Broker) Start() {
+	b.t.Helper()
+	b.run("rabbitmq-server", "-detached")
+	deadline := time.Now().Add(time.Minute)
+	for {
+		conn, err := amqp.Dial(b.URL())
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the RabbitMQ that was started does not answer at port %d: %v", b.port, err)
+		}
+		time.Sleep(50 * time.Millisecond) // nothing tells from outside
+	}
+}
+
+// Stop ends the broker in good order. What is confirmed is on its disk.
+func (b *Broker) Stop() { b.run("rabbitmqctl", "shutdown", "--timeout", "60") }
+
+// Starve has the broker believe that it has used up its memory, or lets it recover.
+func (b *Broker) Starve(starve bool) {
+	b.t.Helper()
+	share := "0.4"
+	if starve {
+		share = "0.00001"
+	}
+	b.run("rabbitmqctl", "set_vm_memory_high_watermark", share)
+}
+
+func (b *Broker) command(name string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(context.Background(), name, args...) //nolint:gosec // a test's own
+	command.Env = b.env
+	return command
+}
+
+func (b *Broker) run(name string, args ...string) {
+	b.t.Helper()
+	var said bytes.Buffer
+	command := b.command(name, args...)
+	command.Stdout, command.Stderr = &said, &said
+	// What it leaves running holds its output open; the command itself is over before.
+	command.WaitDelay = time.Second
+	if err := command.Run(); err != nil && command.ProcessState != nil && !command.ProcessState.Success() {
+		b.t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, said.String())
+	}
+}

@@ -1,0 +1,167 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
+)
+
+func take(t *testing.T, messages <-chan *message.Message, n int) (taken []*message.Message) {
+	t.Helper()
+	for range n {
+		select {
+		case m, open := <-messages:
+			require.True(t, open, "the subscription ended")
+			taken = append(taken, m)
+		case <-time.After(patience):
+			require.FailNow(t, "no message came")
+		}
+	}
+	return taken
+}
+
+func ids(messages []*message.Message) (list []string) {
+	for _, m := range messages {
+		list = append(list, m.UUID)
+	}
+	return list
+}
+
+func TestWhatWasNotAcknowledgedComesAgainInOrder(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	config.Prefetch, config.MaxBackoff = 4, 200*time.Millisecond
+	publisher := openPublisher(t, config)
+	for i := range 7 {
+		require.NoError(t, publisher.Publish(topic, numbered(i)))
+	}
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL = proxy.URL()
+	messages, err := openSubscriber(t, config).Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	first := take(t, messages, 2)
+	first[0].Ack()
+	<-first[0].Context().Done() // the broker is being told
+	require.Equal(t, []string{"0", "1"}, ids(first))
+	third := take(t, messages, 1)[0]
+
+	proxy.Cut()
+	<-first[1].Context().Done()
+	first[1].Ack() // too late
+
+	again := take(t, messages, 1)
+	if again[0].UUID == "0" { // it was told when the line was cut
+		again[0].Ack()
+		again = take(t, messages, 1)
+	}
+	require.Equal(t, []string{"1"}, ids(again), "an acknowledgement after the cut is not noticed")
+	require.NotEmpty(t, again[0].Metadata.Get(rabbitmq.DeliveryCount))
+	again[0].Ack()
+	rest := ackAll(take(t, messages, 2))
+	require.Equal(t, []string{"2", "3", "4", "5", "6"}, append(rest, ackAll(take(t, messages, 3))...))
+	require.ErrorIs(t, third.Context().Err(), context.Canceled)
+}
+
+func ackAll(messages []*message.Message) []string {
+	for _, m := range messages {
+		m.Ack()
+	}
+	return ids(messages)
+}
+
+// DESIGN section 7: a new owner takes no frame past unreturned ones.
+func TestTheNextSubscriberBeginsWithWhatTheLastOneHeld(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	config.Prefetch = 3
+	publisher := openPublisher(t, config)
+	for i := range 6 {
+		require.NoError(t, publisher.Publish(topic, numbered(i)))
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	first, err := openSubscriber(t, config).Subscribe(ctx, topic)
+	require.NoError(t, err)
+	held := take(t, first, 3)
+	second, err := openSubscriber(t, config).Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	held[1].Ack() // out of turn
+	require.NoError(t, publisher.Publish(topic, numbered(6)))
+	require.Empty(t, second, "nothing past what the first one holds")
+
+	leave()
+
+	got := take(t, second, 2)
+	require.Equal(t, []string{"0", "2"}, ackAll(got), "the one that was acknowledged out of turn does not come again")
+	require.Equal(t, []string{"3", "4", "5", "6"}, append(ackAll(take(t, second, 2)), ackAll(take(t, second, 2))...))
+}
+
+func TestHeadersOfAnyKindAreRead(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	subscriber := openSubscriber(t, config)
+	require.NoError(t, subscriber.SubscribeInitialize(topic))
+	channel, err := rabbitmqtest.Connect(t).Channel()
+	require.NoError(t, err)
+	at := time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)
+	require.NoError(t, channel.Publish("", config.Prefix+"."+topic, true, false, amqp.Publishing{
+		Headers: amqp.Table{
+			"text": "a", "int": int32(-7), "long": int64(1 << 40), "yes": true, "at": at, "bytes": []byte("b"), "float": 1.5,
+			"table": amqp.Table{"x": "y"}, "list": []any{"z"}, "nothing": nil,
+		},
+		MessageId: "foreign", Body: []byte("body"),
+	}))
+	messages, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	m := take(t, messages, 1)[0]
+	require.Equal(t, "foreign", m.UUID)
+	require.Equal(t, "body", string(m.Payload))
+	require.Equal(t, message.Metadata{
+		"text": "a", "int": "-7", "long": "1099511627776", "yes": "true", "at": "2026-11-22T01:02:03Z", "bytes": "b", "float": "1.5",
+	}, m.Metadata)
+
+	m.Nack()
+	again := take(t, messages, 1)[0]
+	require.Equal(t, "1", again.Metadata.Get(rabbitmq.DeliveryCount), "the broker counts deliveries in an integer header")
+	require.NoError(t, openPublisher(t, config).Publish(topic, again.Copy()))
+	again.Ack()
+	copied := take(t, messages, 1)[0]
+	require.Equal(t, "a", copied.Metadata.Get("text"))
+	require.Empty(t, copied.Metadata.Get(rabbitmq.DeliveryCount), "the count belongs to the delivery")
+	copied.Ack()
+}
+
+func TestASubscriptionSurvivesItsQueue(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	messages, err := openSubscriber(t, config).Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	rabbitmqtest.DeleteQueues(t, config, topic)
+	require.Eventually(t, func() bool {
+		channel, err := rabbitmqtest.Connect(t).Channel()
+		require.NoError(t, err)
+		_, err = channel.QueueDeclarePassive(config.Prefix+"."+topic, true, false, false, false, nil)
+		return err == nil
+	}, patience, blink, "it has been declared again")
+	publisher := openPublisher(t, config)
+	require.NoError(t, publisher.Publish(topic, numbered(1)))
+	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)))
+}
+
+func TestSubscribingWithAContextThatHasEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	messages, err := openSubscriber(t, rabbitmqtest.Config(t)).Subscribe(ctx, topic)
+	if err == nil {
+		_, open := <-messages
+		require.False(t, open)
+	}
+}

@@ -1,0 +1,260 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/ticketed/doorman/bus"
+)
+
+// subscription is one consumer of a queue. One goroutine takes deliveries, hands them out and tells the
+// broker of acknowledgements; all it knows is its own, so there is no lock.
+type subscription struct {
+	config *Config
+	link   *link
+	queue  string
+	ctx    context.Context
+	cancel context.CancelFunc
+	unhook func() bool
+	out    chan *message.Message // has room for all that can be in hand, so handing out never waits
+	begun  chan error            // told once whether the first attempt succeeded
+
+	inHand fifo[delivered] // in the order of delivery
+}
+
+type delivered struct {
+	message *message.Message
+	cancel  context.CancelFunc // of the message's context
+	tag     uint64
+}
+
+func newSubscription(ctx context.Context, s *Subscriber, queue string) *subscription {
+	sub := &subscription{
+		config: &s.config, link: s.link, queue: queue,
+		out: make(chan *message.Message, s.config.Prefetch), begun: make(chan error, 1),
+	}
+	sub.ctx, sub.cancel = context.WithCancel(ctx)
+	sub.unhook = context.AfterFunc(s.ctx, sub.cancel)
+	return sub
+}
+
+// run consumes until the subscription ends, over as many connections as it takes.
+func (s *subscription) run() {
+	defer close(s.out)
+	defer s.cancel()
+	defer s.unhook()
+	session, channel, deliveries, err := s.begin()
+	s.begun <- err
+	if err != nil {
+		return
+	}
+	for s.ctx.Err() == nil {
+		s.consume(session, channel, deliveries)
+		if s.ctx.Err() != nil {
+			return
+		}
+		session, channel, deliveries = s.again()
+	}
+}
+
+// begin makes the first attempt.
+func (s *subscription) begin() (*session, *amqp.Channel, <-chan amqp.Delivery, error) {
+	for {
+		session, _, changed := s.link.state()
+		if session != nil {
+			channel, deliveries, err := s.open(session)
+			if err == nil {
+				return session, channel, deliveries, nil
+			}
+			if refused := new(amqp.Error); errors.As(err, &refused) && permanent(refused) {
+				return nil, nil, nil, fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
+			}
+		}
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return nil, nil, nil, context.Cause(s.ctx)
+		}
+	}
+}
+
+// again consumes anew after the channel or the connection was lost, however long that takes. It returns
+// nothing when the subscription ends first.
+func (s *subscription) again() (*session, *amqp.Channel, <-chan amqp.Delivery) {
+	pause := minBackoff
+	for s.ctx.Err() == nil {
+		session, _, changed := s.link.state()
+		if session == nil {
+			select {
+			case <-changed:
+			case <-s.ctx.Done():
+			}
+			continue
+		}
+		channel, deliveries, err := s.open(session)
+		if err == nil {
+			return session, channel, deliveries
+		}
+		s.config.Logger.Warn("cannot consume", "queue", s.queue, "err", err)
+		select {
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+		}
+		pause = min(2*pause, s.config.MaxBackoff)
+	}
+	return nil, nil, nil
+}
+
+func (s *subscription) open(session *session) (*amqp.Channel, <-chan amqp.Delivery, error) {
+	var deliveries <-chan amqp.Delivery
+	channel, err := session.open(s.config, s.queue, func(channel *amqp.Channel) (err error) {
+		if err = channel.Qos(s.config.Prefetch, 0, false); err == nil {
+			deliveries, err = channel.Consume(s.queue, "", false, false, false, false, nil)
+		}
+		return err
+	})
+	return channel, deliveries, err
+}
+
+// consume works until the channel is lost or the subscription ends. Acknowledgements are gathered while
+// deliveries come in, up to half of what may be in hand, so that one word to the broker covers many.
+func (s *subscription) consume(session *session, channel *amqp.Channel, deliveries <-chan amqp.Delivery) {
+	for {
+		if s.inHand.len() < s.config.Prefetch/2 {
+			select {
+			case d, open := <-deliveries:
+				if !open {
+					s.lose(session, channel)
+					return
+				}
+				s.hand(&d)
+				continue
+			default:
+			}
+		}
+		acked, nacked := s.oldest()
+		select {
+		case d, open := <-deliveries:
+			if !open {
+				s.lose(session, channel)
+				return
+			}
+			s.hand(&d)
+		case <-acked:
+			s.settle(channel)
+		case <-nacked:
+			s.settle(channel)
+		case <-s.ctx.Done():
+			s.release(session, channel)
+			return
+		}
+	}
+}
+
+func (s *subscription) hand(d *amqp.Delivery) {
+	m := unmarshal(d)
+	ctx, cancel := context.WithCancel(s.ctx)
+	m.SetContext(ctx)
+	s.inHand.push(delivered{message: m, cancel: cancel, tag: d.DeliveryTag})
+	s.out <- m
+}
+
+// oldest gives the channels of the message that is in hand longest; nil ones when there is none.
+func (s *subscription) oldest() (acked, nacked <-chan struct{}) {
+	if s.inHand.len() == 0 {
+		return nil, nil
+	}
+	m := s.inHand.at(0).message
+	return m.Acked(), m.Nacked()
+}
+
+// settle tells the broker of what has been acknowledged or refused, from the oldest up to the first that
+// is neither. Its errors need no answer: the channel is closed then, and everything comes again.
+func (s *subscription) settle(channel *amqp.Channel) {
+	var acked uint64 // the last one of a row
+	flush := func() {
+		if acked > 0 {
+			_ = channel.Ack(acked, true)
+			acked = 0
+		}
+	}
+	defer flush()
+	for s.inHand.len() > 0 {
+		verdict := verdictOn(s.inHand.at(0).message)
+		if verdict == undecided {
+			return
+		}
+		d := s.inHand.pop()
+		d.cancel()
+		if verdict == acknowledged {
+			acked = d.tag
+			continue
+		}
+		flush()
+		_ = channel.Nack(d.tag, false, true)
+	}
+}
+
+// release ends the subscription at the broker, which puts back what is not acknowledged, before anything
+// that has not been delivered.
+func (s *subscription) release(session *session, channel *amqp.Channel) {
+	s.settle(channel)
+	for i := range s.inHand.len() {
+		if d := s.inHand.at(i); verdictOn(d.message) == acknowledged {
+			_ = channel.Ack(d.tag, false)
+		}
+	}
+	met := session.limit(closeGrace)
+	_ = channel.Close()
+	met()
+	s.forget()
+}
+
+// lose gives up a channel. It may still be open: a queue that is deleted takes only its consumers along.
+func (s *subscription) lose(session *session, channel *amqp.Channel) {
+	if !channel.IsClosed() {
+		met := session.limit(closeGrace)
+		_ = channel.Close()
+		met()
+	}
+	s.forget()
+}
+
+// forget lets go of what is in hand. What nobody has read is taken back, because it comes again.
+func (s *subscription) forget() {
+	for s.inHand.len() > 0 {
+		d := s.inHand.pop()
+		d.cancel()
+	}
+	for {
+		select {
+		case <-s.out:
+		default:
+			return
+		}
+	}
+}
+
+type verdict uint8
+
+const (
+	undecided verdict = iota
+	acknowledged
+	refused
+)
+
+func verdictOn(m *message.Message) verdict {
+	select {
+	case <-m.Acked():
+		return acknowledged
+	case <-m.Nacked():
+		return refused
+	default:
+		return undecided
+	}
+}
