@@ -2,22 +2,13 @@ package query
 
 import (
 	"errors"
-	"math/rand/v2"
+	"log/slog"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/headers"
 	"github.com/ticketed/doorman/commands/problem"
-)
-
-var (
-	jsonContent = []string{"application/json"}
-	noStore     = []string{"no-store"} // it may be another one the next moment
-	revalidate  = []string{"no-cache"} // it may be kept, and asked about by its tag
-	immutable   = []string{"max-age=31536000, immutable"}
 )
 
 // errGone says that the answer broke off after its beginning was out.
@@ -44,26 +35,32 @@ func (q *Query) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return // nobody is there to be told
 	case errors.Is(err, store.ErrUnavailable):
 		p = problem.New(commands.Unavailable, "the store cannot be read now")
-		p.RetryAfter = time.Duration(1+rand.IntN(3)) * time.Second //nolint:gosec // not a secret
 	default:
 		p = problem.New(commands.Internal, "")
 	}
-	if !told {
-		q.config.Log.Error("cannot answer", "path", r.URL.Path, "err", err)
+	if !told || p.Status >= http.StatusInternalServerError {
+		q.config.Log.Log(r.Context(), levelOf(err), "cannot answer", "path", r.URL.Path, "err", err)
 	}
 	if errors.Is(err, errGone) {
 		panic(http.ErrAbortHandler) // the only way to tell that what was sent is not all
 	}
+	p.ComeLater()
 	problem.Write(w, p)
+}
+
+// levelOf says how loudly a failed read is told of. What is away is told of by /readyz, and would be told of
+// here once a request.
+func levelOf(err error) slog.Level {
+	p, told := errors.AsType[*problem.Problem](err)
+	if errors.Is(err, store.ErrUnavailable) || told && p.Code == commands.Unavailable {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
 }
 
 // write sends a whole answer.
 func write(w http.ResponseWriter, cache []string, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonContent
-	h["Cache-Control"] = cache
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(http.StatusOK)
+	headers.DescribeJSON(w.Header(), cache, len(body))
 	_, _ = w.Write(body) // who has gone needs no answer
 }
 
@@ -80,13 +77,13 @@ func (q *Query) giveBack(body *[]byte, used []byte) {
 }
 
 // unchanged answers that the client has what it would get. It reports whether that was so.
-func unchanged(w http.ResponseWriter, r *http.Request, cache []string, tag string) bool {
+func unchanged(w http.ResponseWriter, r *http.Request, tag string) bool {
 	h := w.Header()
 	h["Etag"] = []string{`"` + tag + `"`}
 	if named, _ := headers.NamesTag(r.Header["If-None-Match"], tag); !named {
 		return false
 	}
-	h["Cache-Control"] = cache
+	h["Cache-Control"] = headers.Revalidate
 	w.WriteHeader(http.StatusNotModified)
 	return true
 }
@@ -95,6 +92,6 @@ func (q *Query) getLimits(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parameters(r); err != nil {
 		return err
 	}
-	write(w, revalidate, q.limits)
+	write(w, headers.Revalidate, q.limits)
 	return nil
 }

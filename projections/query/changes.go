@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/headers"
 )
 
 const (
@@ -44,19 +45,18 @@ func (q *Query) getChanges(w http.ResponseWriter, r *http.Request) error {
 	if after > record.Head.Version {
 		return nothing(record, "the stream is at version "+strconv.FormatUint(record.Head.Version, 10)+" only")
 	}
-	last, cache := after+limit, immutable
-	if last > record.Head.Version {
-		last, cache = record.Head.Version, revalidate
-	}
-	// What a page holds hangs on its address and on its last version, within one history.
-	if unchanged(w, r, cache, q.config.Epoch+"-"+strconv.FormatUint(last, 10)) {
+	last := min(after+limit, record.Head.Version)
+	// What a page holds hangs on the versions in it, within one history. It has to be asked about each
+	// time, since its address does not name the history: a log that was restored goes on with another one.
+	tag := fmt.Sprintf("%s-%d-%d", q.config.Epoch, after, last)
+	if unchanged(w, r, tag) {
 		return nil
 	}
-	return q.sendChanges(w, r, stream, after, last, cache)
+	return q.sendChanges(w, r, stream, after, last)
 }
 
 // sendChanges sends the changes with versions above after, up to last.
-func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream commands.Stream, after, last uint64, cache []string) error {
+func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream commands.Stream, after, last uint64) error {
 	body := q.body()
 	text := append((*body)[:0], '[')
 	for at := after; at < last; {
@@ -72,28 +72,21 @@ func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream comma
 			if at > after || i > 0 {
 				text = append(text, ',')
 			}
-			view := q.viewChange(&changes[i])
+			view := changes[i].View(q.config.Epoch)
 			text = view.AppendTo(text)
 		}
 		if at += n; at < last {
-			start(w, cache)
+			headers.DescribeJSON(w.Header(), headers.Revalidate, headers.Unmeasured)
 			_, _ = w.Write(text)
 			text = text[:0]
 		}
 	}
 	text = append(text, ']')
 	if last-after <= changesBatch {
-		write(w, cache, text)
+		write(w, headers.Revalidate, text)
 	} else {
 		_, _ = w.Write(text)
 	}
 	q.giveBack(body, text)
 	return nil
-}
-
-// start prepares an answer whose length is not known yet.
-func start(w http.ResponseWriter, cache []string) {
-	h := w.Header()
-	h["Content-Type"] = jsonContent
-	h["Cache-Control"] = cache
 }

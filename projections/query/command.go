@@ -38,7 +38,7 @@ func (q *Query) getCommand(w http.ResponseWriter, r *http.Request) error {
 	}
 	body := q.body()
 	text := view.AppendTo((*body)[:0])
-	write(w, noStore, text)
+	write(w, headers.NoStore, text)
 	q.giveBack(body, text)
 	return nil
 }
@@ -107,7 +107,7 @@ func (q *Query) getCommands(w http.ResponseWriter, r *http.Request) error {
 		text = view.AppendTo(text)
 	}
 	text = append(text, ']')
-	write(w, noStore, text)
+	write(w, headers.NoStore, text)
 	q.giveBack(body, text)
 	return nil
 }

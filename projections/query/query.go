@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
@@ -23,8 +24,13 @@ type Config struct {
 	Register func(id commands.ID) (Waiter, bool)
 	// Watch begins to wait for a stream to change; false when no more can wait.
 	Watch func(stream commands.Stream) (StreamWaiter, bool)
+	// Catalog is what GET /v1/streams tells of; without it that is 404.
+	Catalog Catalog
 	// Limits are what GET /v1/limits tells.
 	Limits commands.LimitsView
+	// CodeTime is how long the code of a type may take to fold what one read needs at a time, before its
+	// goroutine is left behind; 2 s by default.
+	CodeTime time.Duration
 	// Log tells of reads that failed; nothing is told without it.
 	Log *slog.Logger
 }
@@ -72,6 +78,7 @@ type Query struct {
 	config Config
 	limits []byte // the answer of GET /v1/limits
 	bodies sync.Pool
+	folds  folds
 }
 
 // New makes the endpoints.
@@ -82,11 +89,15 @@ func New(config Config) (*Query, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
+	if config.CodeTime <= 0 {
+		config.CodeTime = defaultCodeTime
+	}
 	limits, err := json.Marshal(config.Limits)
 	if err != nil {
 		return nil, err
 	}
 	q := &Query{config: config, limits: limits}
+	q.folds.within, q.folds.byType = config.CodeTime, map[string]*typeFolds{}
 	q.bodies.New = func() any { return new([]byte) }
 	return q, nil
 }
@@ -96,6 +107,7 @@ func New(config Config) (*Query, error) {
 func (q *Query) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/commands/{id}", q.answerTo(q.getCommand))
 	mux.HandleFunc("GET /v1/commands", q.answerTo(q.getCommands))
+	mux.HandleFunc("GET /v1/streams", q.answerTo(q.getStreams))
 	mux.HandleFunc("GET /v1/streams/{type}/{id}", q.answerTo(q.getStream))
 	mux.HandleFunc("GET /v1/streams/{type}/{id}/events", q.answerTo(q.getChanges))
 	mux.HandleFunc("GET /v1/limits", q.answerTo(q.getLimits))

@@ -40,7 +40,7 @@ func (q *Query) getStream(w http.ResponseWriter, r *http.Request) error {
 		return nothing(record, "no event has happened on this stream as of version 0")
 	}
 	ticket := record.Head.Ticket()
-	if unchanged(w, r, revalidate, ticket.String()) {
+	if unchanged(w, r, ticket.String()) {
 		return nil
 	}
 	view := commands.StreamView{
@@ -50,14 +50,14 @@ func (q *Query) getStream(w http.ResponseWriter, r *http.Request) error {
 	if asOf {
 		err = q.asOf(r.Context(), t, &view, version)
 	} else {
-		view.State, err = q.stateOf(record)
+		view.State, err = q.stateOf(r.Context(), record)
 	}
 	if err != nil {
 		return fmt.Errorf("tell the state of %s: %w", stream, err)
 	}
 	body := q.body()
 	text := view.AppendTo((*body)[:0])
-	write(w, revalidate, text)
+	write(w, headers.Revalidate, text)
 	q.giveBack(body, text)
 	return nil
 }
@@ -109,29 +109,11 @@ func (q *Query) read(ctx context.Context, stream commands.Stream) (*store.Record
 	return record, nil
 }
 
-// foldBatch is how many events are read at once to fold them.
-const foldBatch = 500
-
 // asOf fills in what a stream looked like at a version, from 1 up to the head's.
 func (q *Query) asOf(ctx context.Context, t aggregate.Type, view *commands.StreamView, version uint64) error {
-	kept, err := q.config.Reader.StateBefore(ctx, view.Stream, version)
+	state, err := q.stateAt(ctx, t, view.Stream, version)
 	if err != nil {
-		return fmt.Errorf("read a kept state: %w", err)
-	}
-	state := kept.State
-	for at := kept.Version; at < version; {
-		changes, err := q.changes(ctx, view.Stream, at, min(foldBatch, version-at))
-		if err != nil {
-			return err
-		}
-		events := make([]commands.Event, len(changes))
-		for i := range changes {
-			events[i] = changes[i].Event
-		}
-		if state, err = aggregate.Fold(t, state, events); err != nil {
-			return err
-		}
-		at += uint64(len(changes))
+		return err
 	}
 	last, err := q.changes(ctx, view.Stream, version-1, 1)
 	if err != nil {

@@ -64,10 +64,13 @@ func (m *moment) now(ctx context.Context, stream commands.Stream) (*now, error) 
 	n := &now{ticket: commands.Genesis}
 	if known {
 		n.ticket, n.version = record.Head.Ticket(), record.Head.Version
-		if n.state, err = m.query.stateOf(record); err != nil {
+		if n.state, err = m.query.stateOf(ctx, record); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
 			// The rejection is true all the same, and may be just because of this.
 			n.unfit = true
-			m.query.config.Log.Error("cannot tell a state", "stream", stream.String(), "version", n.version, "err", err)
+			m.query.config.Log.Log(ctx, levelOf(err), "cannot tell a state", "stream", stream.String(), "version", n.version, "err", err)
 		}
 	}
 	if m.streams == nil {
@@ -78,15 +81,15 @@ func (m *moment) now(ctx context.Context, stream commands.Stream) (*now, error) 
 }
 
 // stateOf is the state at the head of a record; nil before the first event.
-func (q *Query) stateOf(record *store.Record) ([]byte, error) {
+func (q *Query) stateOf(ctx context.Context, record *store.Record) ([]byte, error) {
 	if len(record.Tail) == 0 {
 		return record.State, nil
 	}
-	t, served := q.config.Type(record.Stream.Type)
-	if !served {
-		return nil, fmt.Errorf("the type %s is not served", record.Stream.Type)
+	t, err := q.typeOf(record.Stream)
+	if err != nil {
+		return nil, err
 	}
-	return aggregate.Fold(t, record.State, record.Tail)
+	return q.folds.fold(ctx, t, record.State, record.Tail)
 }
 
 // missed lists the changes, up to the version, that followed the nearest landed ancestor of a rejected
@@ -105,17 +108,9 @@ func (q *Query) missed(ctx context.Context, o *commands.Outcome, version uint64)
 	}
 	views := make([]commands.ChangeView, len(changes))
 	for i := range changes {
-		views[i] = q.viewChange(&changes[i])
+		views[i] = changes[i].View(q.config.Epoch)
 	}
 	return views, nil
-}
-
-func (q *Query) viewChange(c *store.Change) commands.ChangeView {
-	return commands.ChangeView{
-		Version: c.Version, Position: commands.Position{Epoch: q.config.Epoch, N: c.Position},
-		Type: c.Event.Type, Data: c.Event.Data,
-		Command: commands.ActorView{ID: c.Command, Type: c.Type, Actor: c.Actor, Override: c.ByAny}, At: c.At,
-	}
 }
 
 // maxAncestors bounds how many rejected commands are gone back over. Since a cascade is passed in one
