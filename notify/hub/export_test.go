@@ -1,0 +1,11 @@
+package hub
+
+// Kept counts what is remembered of connections.
+func (h *Hub) Kept() (topics, sessions, beats int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, slot := range h.beats {
+		beats += len(slot)
+	}
+	return len(h.topics), len(h.sessions), beats
+}
