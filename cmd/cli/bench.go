@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ticketed/doorman/cmd/cli/load"
 )
@@ -43,12 +44,23 @@ POST→202 is measured on all commands but those of --wait-share, which are post
 answers measure POST→landed. With --rate both count from the moment at which a command was due, so that a
 stalling server does not stop the clock; without, the server sets the pace and they count from sending.
 
+--watchers open connections that are told of streams by server-sent events: POST→SSE is the time from a command's
+POST, or from when it was due, until each of them has been told. Each watcher has to be told the versions of its
+streams in order: with --watch-deliver events every one, once; else rising ones, and in the end the newest.
+--watch-parked measures commands that were parked, from their predecessor's 202 until their session is told that
+they landed. --fan watchers share one stream, whose landings are timed until the last of them has been told.
+--storm 200,20000 lets 200 readers come at once after 20,000 commands, read those, and catch up while landing goes
+on. --idle connections watch streams to which nothing happens, and tell what they cost the server in memory.
+
 When all is sent, every accepted command is looked up. Unless each has come to exactly one outcome, and the
 right one, the exit code is 1. Interrupt once to stop sending and have the checks, twice to stop.`,
 		Example: `  doorman bench                                       2,000 streams for 10 s, as fast as it goes
   doorman bench --streams 1                           one hot stream, 64 commands under way
   doorman bench --rate 10000 --duration 1m            latency at 10,000 commands a second
   doorman bench --out-of-order 30% --duplicate 10% --stale 5%
+  doorman bench --rate 5000 --watchers 500            how soon those who watch are told
+  doorman bench --out-of-order 30% --watch-parked 10%
+  doorman bench --serve sqlite --idle 10000           memory of idle connections
   doorman bench --serve sqlite -o json                start a server on a new data folder, measure, stop it
   doorman bench --table                               the table of README.md, on this machine`,
 		Args: cobra.NoArgs,
@@ -75,6 +87,7 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags.Var((*shareFlag)(&c.Duplicate), "duplicate", "share of commands to send twice")
 	flags.Var((*shareFlag)(&c.Stale), "stale", "share of commands to send with a superseded ticket")
 	flags.Var((*shareFlag)(&c.WaitShare), "wait-share", "share of commands to wait for, which measures POST→landed")
+	o.addWatchFlags(flags)
 	flags.Uint64Var(&c.Seed, "seed", 1, "`number` that the choices follow from")
 	flags.IntVar(&c.PID, "pid", 0, "process `id` of the server, to tell its CPU time and memory")
 	flags.DurationVar(&c.Settle, "settle", time.Minute, "how long to wait for answers and outcomes in the end")
@@ -88,8 +101,8 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	if !slices.Contains([]string{"text", "json"}, o.output) {
 		return usagef("--output: %q is neither text nor json", o.output)
 	}
-	if o.serve != "" && cmd.Flags().Changed("url") {
-		return usagef("--serve starts a server of its own: leave out --url")
+	if err := o.checkFlags(cmd.Flags()); err != nil {
+		return err
 	}
 	if o.load.WaitShare == 0 {
 		o.load.WaitShare = -1 // none, where the engine takes 0 for its default
@@ -99,6 +112,9 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	}
 	if err := o.load.Validate(); err != nil {
 		return &usageError{err}
+	}
+	if o.table && o.serve != "sqlite" && o.postgresURL == "" {
+		return usagef("--table measures on Postgres too: give --postgres-url or DOORMAN_POSTGRES_URL, or --serve sqlite for its rows alone")
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -114,6 +130,42 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 		return err
 	}
 	return verdictOf(report)
+}
+
+// needs are the flags that have no effect without another one.
+var needs = []struct{ flag, other string }{
+	{"watch-parked", "out-of-order"}, {"watch-streams", "watchers"}, {"watch-deliver", "watchers"}, {"admin-url", "idle"},
+}
+
+// checkFlags finds what was asked for and would not be done: 0 is the engine's word for its default, and what
+// depends on a flag that is not given has no effect.
+func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
+	for _, name := range []string{"connections", "streams", "inflight", "array", "payload", "count", "pid"} {
+		n, err := flags.GetInt(name)
+		if err == nil && n < 1 && (flags.Changed(name) || n < 0) {
+			return usagef("--%s: %d is below 1", name, n)
+		}
+	}
+	if flags.Changed("duration") && o.load.Duration <= 0 {
+		return usagef("--duration: %s is too short", o.load.Duration)
+	}
+	for _, n := range needs {
+		if flags.Changed(n.flag) && slices.Contains([]string{"0", "0%"}, flags.Lookup(n.other).Value.String()) {
+			return usagef("--%s has no effect without --%s", n.flag, n.other)
+		}
+	}
+	if !slices.Contains([]string{"", "sqlite", "postgres"}, o.serve) {
+		return usagef("--serve: %q is neither sqlite nor postgres", o.serve)
+	}
+	for _, name := range []string{"url", "admin-url", "pid"} {
+		if (o.serve != "" || o.table) && flags.Changed(name) {
+			return usagef("a server of its own is started: leave out --%s", name)
+		}
+	}
+	if err := checkScheme("url", o.load.URL); err != nil {
+		return err
+	}
+	return checkScheme("admin-url", o.load.AdminURL)
 }
 
 func verdictOf(report *load.Report) error {
@@ -132,7 +184,7 @@ func (a *app) benchOnce(ctx context.Context, cfg load.Config, serve, postgresURL
 	if err != nil {
 		return nil, err
 	}
-	cfg.URL, cfg.PID = server.url, server.pid()
+	cfg.URL, cfg.AdminURL, cfg.PID = server.url, server.adminURL, server.pid()
 	report, err := a.benchRunning(ctx, cfg)
 	if err != nil || !report.OK() {
 		fmt.Fprint(a.stderr, server.words()) // its own words are what explains a failure

@@ -27,6 +27,9 @@ func benchText(r *load.Report) string {
 	} else {
 		line("", "counted from sending: the server set the pace (--rate measures from when commands are due)")
 	}
+	if r.Watch != nil {
+		watchLines(r.Watch, line)
+	}
 	line("rejected", "%s", reasons(r.Rejected))
 	line("refused", "%s", reasons(r.Refusals))
 	if r.SentAgain+r.BrokenOff > 0 {

@@ -22,12 +22,13 @@ import (
 // benchServer is a server started to be measured: this same binary in a process of its own, on an empty
 // store.
 type benchServer struct {
-	url    string
-	remove func() error // its data, in the end
-	child  *exec.Cmd
-	log    *tail
-	exited chan struct{}
-	err    error // once exited
+	url      string
+	adminURL string
+	remove   func() error // its data, in the end
+	child    *exec.Cmd
+	log      *tail
+	exited   chan struct{}
+	err      error // once exited
 }
 
 // startBenchServer returns once the server is ready. Its data is beside that of 'doorman serve', since a
@@ -63,7 +64,7 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 	default:
 		return nil, usagef("--serve: %q is neither sqlite nor postgres", store)
 	}
-	s.url = "http://" + addresses[0]
+	s.url, s.adminURL = "http://"+addresses[0], "http://"+addresses[1]
 	s.child = exec.Command(binary, args...) //nolint:gosec,noctx // this binary; it outlives the context, so that stop can ask it politely
 	s.child.Env, s.child.Stdout, s.child.Stderr = environ, s.log, s.log
 	detach(s.child)

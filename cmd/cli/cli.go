@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/commands/client"
 )
 
 // The exit codes of every subcommand.
@@ -21,11 +23,13 @@ const (
 	ExitUsage = 2 // it was asked for wrongly
 )
 
-// Streams are what a command line reads from and writes to. Environ holds KEY=value pairs.
+// Streams are what a command line reads from and writes to. Environ holds KEY=value pairs. Name is what
+// the binary is called, doorman when it is empty.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string
+	Name     string
 }
 
 // app is what every subcommand is built from.
@@ -35,6 +39,7 @@ type app struct {
 	stdout  io.Writer // results
 	stderr  io.Writer // progress, logs and errors
 	environ []string
+	name    string // of the binary
 
 	running bool // a subcommand's own work has begun, so errors are no longer about usage
 }
@@ -43,6 +48,7 @@ type app struct {
 var subcommands = []func(*app) *cobra.Command{
 	newServe,
 	newSend,
+	newTail,
 	newBench,
 	newConfig,
 	newMigrate,
@@ -51,38 +57,40 @@ var subcommands = []func(*app) *cobra.Command{
 
 // Main runs the command line of this process with the given aggregate types, and exits.
 func Main(types ...aggregate.Type) {
-	streams := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}
+	streams := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Name: nameOf(os.Args[0])}
 	os.Exit(Run(context.Background(), streams, os.Args[1:], types...))
 }
 
 // Run runs one command line and returns its exit code. The context ends a command early; signals are
 // handled by the commands that live long enough to need it.
 func Run(ctx context.Context, streams Streams, args []string, types ...aggregate.Type) int {
-	a := &app{types: types, stdin: streams.In, stdout: streams.Out, stderr: streams.Err, environ: streams.Environ}
+	a := &app{types: types, stdin: streams.In, stdout: streams.Out, stderr: streams.Err, environ: streams.Environ,
+		name: cmp.Or(streams.Name, product)}
 	root := newRoot(a)
 	root.SetArgs(append([]string{}, args...)) // for nil cobra takes those of the process
-	err := root.ExecuteContext(ctx)
+	asked, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
 	var usage *usageError
 	if !a.running || errors.As(err, &usage) {
-		fmt.Fprintf(a.stderr, "doorman: %v\nRun 'doorman --help' for usage.\n", err)
+		fmt.Fprintf(a.stderr, "%s: %s\nRun '%s --help' for usage.\n", a.name, a.inItsName(err.Error()), asked.CommandPath())
 		return ExitUsage
 	}
-	fmt.Fprintln(a.stderr, "doorman: "+sentence(err))
+	fmt.Fprintln(a.stderr, a.name+": "+a.inItsName(sentence(err)))
 	return ExitError
 }
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "doorman",
+		Use:   a.name,
 		Short: "An event-sourced command processor with ticketed ordering",
 		Long: `Doorman takes commands over HTTP. With each comes a ticket: the id of the action that the sender
 believes came last. The doorman lets it in when that is so, makes it wait when that action has not
 arrived yet, and turns it away when somebody else got in between.`,
 		Example: `  doorman serve                               serve on 127.0.0.1:8080, data in ./.doorman
   doorman send -f commands.jsonl              send commands and follow each to its outcome
+  doorman tail                                follow what happens
   doorman config                              show the settings and where each comes from`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -93,7 +101,12 @@ arrived yet, and turns it away when somebody else got in between.`,
 	for _, build := range subcommands {
 		root.AddCommand(build(a))
 	}
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		needSubcommand(cmd)
+	}
 	markRunning(a, root)
+	a.callByName(root)
 	return root
 }
 
@@ -108,6 +121,15 @@ func markRunning(a *app, cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		markRunning(a, sub)
+	}
+}
+
+// needSubcommand makes a command that only has others below it tell of a word that names none of them: cobra
+// would give help, as if that had been asked for.
+func needSubcommand(cmd *cobra.Command) {
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 }
 
@@ -138,4 +160,24 @@ func (a *app) getenv(key string) string {
 		}
 	}
 	return ""
+}
+
+// clientOf is a client of the server that --url names.
+func clientOf(url string) (*client.Client, error) {
+	if err := checkScheme("url", url); err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{BaseURL: url})
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--url: %w", err)}
+	}
+	return c, nil
+}
+
+// checkScheme finds an address without its http://, which a URL's rules take for something else.
+func checkScheme(flag, url string) error {
+	if strings.Contains(url, "://") {
+		return nil
+	}
+	return usagef("--%s: %q lacks http:// or https:// before it, as in http://127.0.0.1:8080", flag, url)
 }

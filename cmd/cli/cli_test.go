@@ -56,7 +56,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "serve", "send", "config", "migrate", "migrate up", "migrate status", "version"} {
+	for _, command := range []string{"", "serve", "send", "tail", "config", "migrate", "migrate up", "migrate status", "version"} {
 		t.Run("doorman "+command, func(t *testing.T) {
 			t.Parallel()
 			got := run(t, nil, "", append(strings.Fields(command), "--help")...)
@@ -107,6 +107,26 @@ func TestWhatIsAskedForWronglyEndsWithTwo(t *testing.T) {
 		{name: "window", args: []string{"send", "-f", "-", "--shuffle", "-1"}, want: "doorman: --shuffle: -1 is below 0\n"},
 		{name: "connections", args: []string{"send", "-f", "-", "--parallel", "0"}, want: "doorman: --parallel: 0 is not between 1 and 4096\n"},
 		{name: "array", args: []string{"send", "-f", "-", "--array", "257"}, want: "doorman: --array: 257 is not between 1 and 256\n"},
+		{name: "streams", args: []string{"bench", "--streams", "0"}, want: "doorman: --streams: 0 is below 1\n"},
+		{name: "connections of bench", args: []string{"bench", "--connections", "-1"}, want: "doorman: --connections: -1 is below 1\n"},
+		{name: "no commands", args: []string{"bench", "--count", "0"}, want: "doorman: --count: 0 is below 1\n"},
+		{name: "no time", args: []string{"bench", "--duration", "0s"}, want: "doorman: --duration: 0s is too short\n"},
+		{name: "no process", args: []string{"bench", "--pid", "0"}, want: "doorman: --pid: 0 is below 1\n"},
+		{name: "process", args: []string{"bench", "--pid", "2147483646"}, want: "doorman: pid 2147483646 is no process on this machine\n"},
+		{name: "parked", args: []string{"bench", "--watch-parked", "5%"}, want: "doorman: --watch-parked has no effect without --out-of-order\n"},
+		{name: "watched", args: []string{"bench", "--watch-streams", "5", "--watchers", "0"},
+			want: "doorman: --watch-streams has no effect without --watchers\n"},
+		{name: "two servers", args: []string{"bench", "--serve", "sqlite", "--pid", "1"},
+			want: "doorman: a server of its own is started: leave out --pid\n"},
+		{name: "table", args: []string{"bench", "--table"}, want: "doorman: --table measures on Postgres too: " +
+			"give --postgres-url or DOORMAN_POSTGRES_URL, or --serve sqlite for its rows alone\n"},
+		{name: "shell", args: []string{"completion", "nosuch"}, want: "doorman: unknown command \"nosuch\" for \"doorman completion\"\n"},
+		{name: "migration", args: []string{"migrate", "nosuch"}, want: "doorman: unknown command \"nosuch\" for \"doorman migrate\"\n"},
+		{name: "twice", args: []string{"tail", "document/plan", "document/plan@3"}, want: "doorman: document/plan is named twice\n"},
+		{name: "scheme of tail", args: []string{"tail", "--url", "127.0.0.1:28080"},
+			want: "doorman: --url: \"127.0.0.1:28080\" lacks http:// or https:// before it, as in http://127.0.0.1:8080\n"},
+		{name: "scheme of bench", args: []string{"bench", "--idle", "1", "--admin-url", "localhost:1"},
+			want: "doorman: --admin-url: \"localhost:1\" lacks http:// or https:// before it, as in http://127.0.0.1:8080\n"},
 		{name: "patience", args: []string{"send", "-f", "-", "--wait", "0s"}, want: "doorman: --wait: 0s is too short\n"},
 		{name: "url", args: []string{"send", "-f", "-", "--url", "ftp://x"},
 			want: "doorman: --url: client: BaseURL \"ftp://x\" is not http://host or https://host\n"},
@@ -117,7 +137,11 @@ func TestWhatIsAskedForWronglyEndsWithTwo(t *testing.T) {
 			got := run(t, tt.environ, "", tt.args...)
 			require.Equal(t, ExitUsage, got.code)
 			require.Empty(t, got.out)
-			require.Equal(t, tt.want+"Run 'doorman --help' for usage.\n", got.err)
+			asked := "doorman " + tt.args[0]
+			if tt.name == "command" {
+				asked = "doorman"
+			}
+			require.Equal(t, tt.want+"Run '"+asked+" --help' for usage.\n", got.err)
 		})
 	}
 }
@@ -125,15 +149,39 @@ func TestWhatIsAskedForWronglyEndsWithTwo(t *testing.T) {
 func TestVersionTellsWhatTheBinaryWasMadeOf(t *testing.T) {
 	t.Parallel()
 	on := fmt.Sprintf(" %s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	require.Equal(t, "doorman (unknown)"+on, versionText(nil))
+	require.Equal(t, "doorman (unknown)"+on, versionText("doorman", nil))
 	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
 		{Key: "vcs.revision", Value: "0123456789abcdef0123"}, {Key: "vcs.time", Value: "2026-11-22T00:00:00Z"},
 		{Key: "vcs.modified", Value: "true"},
 	}}
-	require.Equal(t, "doorman v1.2.3 (commit 0123456789ab of 2026-11-22T00:00:00Z, with uncommitted changes)"+on, versionText(info))
+	require.Equal(t, "doorman v1.2.3 (commit 0123456789ab of 2026-11-22T00:00:00Z, with uncommitted changes)"+on, versionText("doorman", info))
 	got := run(t, nil, "", "version")
 	require.Equal(t, ExitOK, got.code)
 	require.Regexp(t, `^doorman .*go1.*\n$`, got.out)
+}
+
+// A team's own binary is called by its own name wherever it tells what to run.
+func TestABinaryCallsItselfByItsName(t *testing.T) {
+	t.Parallel()
+	for path, name := range map[string]string{
+		"/usr/local/bin/permits": "permits", "permits.exe": "permits", "./doorman": "doorman", "": "doorman",
+		"/tmp/go-build123/b001/exe/permits": "doorman", "/work/cli.test": "doorman",
+	} {
+		require.Equal(t, name, nameOf(path), path)
+	}
+	call := func(args ...string) result {
+		var out, err bytes.Buffer
+		streams := Streams{In: strings.NewReader(""), Out: &out, Err: &err, Name: "permits"}
+		return result{Run(t.Context(), streams, args, builtIn()...), out.String(), err.String()}
+	}
+	for _, command := range []string{"", "serve", "send", "tail", "bench", "config", "migrate", "migrate up", "migrate status", "version"} {
+		got := call(append(strings.Fields(command), "--help")...)
+		require.NotRegexp(t, `\bdoorman (serve|send|tail|bench|config|migrate|version|\[)`, got.out, command)
+		require.Contains(t, got.out, "permits "+command)
+	}
+	require.Equal(t, "permits: unknown flag: --x\nRun 'permits serve --help' for usage.\n", call("serve", "--x").err)
+	require.Contains(t, call("send", "-f", "-", "--url", "http://127.0.0.1:1").err, "start a server with 'permits serve'")
+	require.Regexp(t, "^permits ", call("version").out)
 }
 
 func TestShellsCanComplete(t *testing.T) {
@@ -161,6 +209,6 @@ func ExampleRun() {
 	fmt.Println("exit code", code)
 	// Output:
 	// doorman: configuration: lanes (flag --lanes): "many" is not a whole number
-	// Run 'doorman --help' for usage.
+	// Run 'doorman config --help' for usage.
 	// exit code 2
 }

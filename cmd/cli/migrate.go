@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -68,6 +69,9 @@ func (a *app) printMigrations(cmd *cobra.Command, config *deploy.Config) error {
 	all, err := deploy.Migrations(cmd.Context(), config)
 	if err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(all, func(m deploy.Migration) bool { return m.Applied }) {
+		fmt.Fprintln(a.stderr, "There is no database yet: none of these steps was taken.")
 	}
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VERSION\tNAME\tTAKEN")

@@ -147,9 +147,9 @@ func (a *app) send(ctx context.Context, o *sendOptions) error {
 }
 
 func (a *app) newSender(ctx context.Context, o *sendOptions) (*sender, error) {
-	c, err := client.New(client.Config{BaseURL: o.url})
+	c, err := clientOf(o.url)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("--url: %w", err)}
+		return nil, err
 	}
 	s := &sender{options: o, client: c, tally: newTally(o.file), batches: make(chan []*line)}
 	s.file = &commandFile{path: o.file, stdin: a.stdin}

@@ -38,6 +38,9 @@ func (f *commandFile) again() (bool, error) {
 		return false, nil
 	}
 	info, err := os.Stat(f.path)
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory; name a file of commands, one a line", f.path)
+	}
 	return err == nil && info.Mode().IsRegular(), err
 }
 
@@ -69,16 +72,11 @@ func (f *commandFile) each(take func(*line, *badLineError) error) error {
 		return err
 	}
 	defer opened.Close()
-	text := bufio.NewReaderSize(opened, 64<<10)
-	var plain io.Reader = text
-	if magic, _ := text.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		if plain, err = gzip.NewReader(text); err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
-		}
-	}
-	scanner := bufio.NewScanner(plain)
+	source := newSource(opened)
+	scanner := bufio.NewScanner(source)
 	scanner.Buffer(make([]byte, 64<<10), longestLine)
-	number := 0
+	scanner.Split(source.split)
+	number, found := 0, 0
 	for scanner.Scan() {
 		number++
 		if len(bytes.TrimSpace(scanner.Bytes())) == 0 {
@@ -90,6 +88,7 @@ func (f *commandFile) each(take func(*line, *badLineError) error) error {
 			bad = &badLineError{f.path, number, err}
 		}
 		l.number = number
+		found++
 		if err := take(&l, bad); err != nil {
 			return err
 		}
@@ -98,9 +97,76 @@ func (f *commandFile) each(take func(*line, *badLineError) error) error {
 	case errors.Is(err, bufio.ErrTooLong):
 		return &badLineError{f.path, number + 1, fmt.Errorf("the line is longer than %d bytes", longestLine)}
 	case err != nil:
-		return fmt.Errorf("%s: %w", f.path, err)
+		return &badLineError{f.path, number + 1, source.explain(err)}
+	case found == 0:
+		return fmt.Errorf("%s: there is no command in it", f.path)
 	}
 	return nil
+}
+
+// source is the text of a file, unpacked where it is gzipped.
+type source struct {
+	file   counted
+	packed *bufio.Reader
+	plain  io.Reader // nil until it is known what the file is
+	zipped bool
+	broken bool // it cannot be read any further
+}
+
+func newSource(file io.Reader) *source {
+	s := &source{file: counted{Reader: file}}
+	s.packed = bufio.NewReaderSize(&s.file, 64<<10)
+	return s
+}
+
+// Read is io.Reader's.
+func (s *source) Read(p []byte) (n int, err error) {
+	if s.plain == nil {
+		s.plain = s.packed
+		if magic, _ := s.packed.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+			s.zipped = true
+			if s.plain, err = gzip.NewReader(s.packed); err != nil {
+				s.broken = true
+				return 0, err
+			}
+		}
+	}
+	n, err = s.plain.Read(p)
+	s.broken = err != nil && err != io.EOF //nolint:errorlint // readers return it as it is
+	return n, err
+}
+
+// split gives lines, but not the beginning of one whose rest cannot be read.
+func (s *source) split(text []byte, atEnd bool) (int, []byte, error) {
+	if atEnd && s.broken && !bytes.Contains(text, []byte{'\n'}) {
+		return len(text), nil, nil
+	}
+	return bufio.ScanLines(text, atEnd)
+}
+
+// explain says where in the file reading ended.
+func (s *source) explain(err error) error {
+	at := s.file.n - int64(s.packed.Buffered())
+	switch {
+	case s.zipped && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+		return fmt.Errorf("the gzip data is cut off, at byte %d of the file", at)
+	case s.zipped:
+		return fmt.Errorf("the gzip data is damaged, before byte %d of the file: %w", at, err)
+	}
+	return fmt.Errorf("cannot be read beyond byte %d: %w", at, err)
+}
+
+// counted counts what was read.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+// Read is io.Reader's.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // readLine reads one command, in the form of POST /v1/commands. A member "expect" beside it says what is

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -85,6 +87,54 @@ func TestALineThatIsTooLongEndsTheReading(t *testing.T) {
 	f := &commandFile{path: "-", stdin: strings.NewReader(lineA + "\n" + strings.Repeat("x", longestLine+1))}
 	err := f.each(func(*line, *badLineError) error { return nil })
 	require.EqualError(t, err, "-:2: the line is longer than 263168 bytes")
+}
+
+func TestAFileThatBreaksOffIsNamedWithItsPlace(t *testing.T) {
+	t.Parallel()
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	for range 3 {
+		_, err := io.WriteString(w, lineA+"\n")
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Flush())
+	whole := packed.Len()
+	_, err := io.WriteString(w, lineB[:40])
+	require.NoError(t, err)
+	require.NoError(t, w.Flush())
+	cut := packed.Bytes()
+	damaged := bytes.Clone(cut[:whole])
+	damaged = append(damaged, bytes.Repeat([]byte{0xff}, 30)...)
+	for want, text := range map[string]string{
+		fmt.Sprintf("-:4: the gzip data is cut off, at byte %d of the file", len(cut)): string(cut),
+		"-:1: the gzip data is cut off, at byte 5 of the file":                         string(cut[:5]),
+		"-:4: the gzip data is damaged, before byte ":                                  string(damaged),
+	} {
+		lines := 0
+		err := (&commandFile{path: "-", stdin: strings.NewReader(text)}).each(func(_ *line, bad *badLineError) error {
+			require.Nil(t, bad, "half a line is no bad line")
+			lines++
+			return nil
+		})
+		require.ErrorContains(t, err, want)
+		require.Equal(t, strings.HasPrefix(want, "-:4"), lines == 3, want)
+	}
+	broken := io.MultiReader(strings.NewReader(lineA+"\n"+lineB[:10]), iotest.ErrReader(errors.New("the disk is away")))
+	err = (&commandFile{path: "-", stdin: broken}).each(func(*line, *badLineError) error { return nil })
+	require.EqualError(t, err, fmt.Sprintf("-:2: cannot be read beyond byte %d: the disk is away", len(lineA)+11))
+}
+
+func TestAFileWithoutACommandIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.jsonl")
+	require.NoError(t, os.WriteFile(empty, []byte("\n \n"), 0o600))
+	got := run(t, nil, "", "send", "-f", empty)
+	require.Equal(t, ExitError, got.code)
+	require.Equal(t, "doorman: "+empty+": there is no command in it\n", got.err)
+	got = run(t, nil, "", "send", "-f", dir)
+	require.Equal(t, ExitError, got.code)
+	require.Equal(t, "doorman: "+dir+" is a directory; name a file of commands, one a line\n", got.err)
 }
 
 func TestReadingStopsAtAnErrorOfTheTaker(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ticketed/doorman/cmd/cli/load"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -87,7 +88,7 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		if asked >= left && settled == 0 {
 			// All that is open was asked for in vain: only time helps now.
-			if err := sleep(ctx, pause); err != nil {
+			if err := load.Pause(ctx, pause); err != nil {
 				return err
 			}
 			asked, pause = 0, min(2*pause, pauseMost)
@@ -105,24 +106,13 @@ func (f *follower) gather(ctx context.Context) error {
 		case ended || open >= askedAtOnce:
 			return nil
 		case open > 0:
-			return sleep(ctx, gatherFor)
+			return load.Pause(ctx, gatherFor)
 		}
 		select {
 		case <-f.added:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

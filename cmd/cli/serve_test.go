@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,9 +112,11 @@ func TestAServerThatCannotStartSaysWhyInOneLine(t *testing.T) {
 
 func TestMigrating(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	folder := filepath.Join(t.TempDir(), "data")
 	before := run(t, nil, "", "migrate", "status", "--data-dir", folder)
 	require.Equal(t, ExitOK, before.code, before.err)
+	require.Equal(t, "There is no database yet: none of these steps was taken.\n", before.err)
+	require.NoDirExists(t, folder, "asking makes nothing")
 	require.Regexp(t, `(?m)^1 +00001_\w+\.sql +no$`, before.out)
 	refused := run(t, nil, "", "serve", "--data-dir", folder, "--migrate=false", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 	require.Equal(t, ExitError, refused.code)

@@ -15,14 +15,14 @@ func newVersion(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(a.stdout, versionText(info))
+			_, err := fmt.Fprintln(a.stdout, versionText(a.name, info))
 			return err
 		},
 	}
 }
 
 // versionText says which source, commit and compiler a binary was made of; info may be nil.
-func versionText(info *debug.BuildInfo) string {
+func versionText(name string, info *debug.BuildInfo) string {
 	version, commit, at, dirty := "(unknown)", "", "", ""
 	if info != nil {
 		if info.Main.Version != "" {
@@ -41,7 +41,7 @@ func versionText(info *debug.BuildInfo) string {
 			}
 		}
 	}
-	text := "doorman " + version
+	text := name + " " + version
 	if commit != "" {
 		text += fmt.Sprintf(" (commit %.12s of %s%s)", commit, at, dirty)
 	}

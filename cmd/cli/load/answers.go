@@ -69,6 +69,9 @@ func (e *engine) answered(conn int, answer *response) {
 	if answer.status == 202 && !c.wait && (!e.req.array || bytes.Count(answer.body, allAccepted) == len(c.items)) {
 		record(e.toAccepted, latency, int64(len(c.items)))
 		e.posts++
+		if e.watch != nil {
+			e.watch.accepted(c.items)
+		}
 		e.take(c.items)
 		c.items = c.items[:0]
 		return
@@ -90,6 +93,9 @@ func (e *engine) answered(conn int, answer *response) {
 		case commands.StatusRejected:
 			e.keep(it.id, v)
 		case commands.StatusAccepted, commands.StatusParked:
+			if e.watch != nil {
+				e.watch.accepted(c.items[i : i+1])
+			}
 		default:
 			e.refusals[v.reason]++
 			if !passing(v.reason) {

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,7 +42,7 @@ func newChecker(e *engine, base *url.URL) *checker {
 	return &checker{
 		e: e, base: strings.TrimSuffix(base.String(), "/"), rejected: map[commands.Reason]int{},
 		http:     &http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: parallel}},
-		versions: make([]uint64, e.cfg.Streams), broken: make([]bool, e.cfg.Streams),
+		versions: make([]uint64, e.cfg.chains()), broken: make([]bool, e.cfg.chains()),
 		deadline: time.Now().Add(e.cfg.Settle),
 	}
 }
@@ -51,7 +52,7 @@ func newChecker(e *engine, base *url.URL) *checker {
 func (c *checker) newest(ctx context.Context) (time.Time, error) {
 	log := &c.e.plan.log
 	if log.n == 0 {
-		return c.e.lastTaken, nil
+		return c.e.lastKnown(), nil
 	}
 	from := max(0, log.n-lookup)
 	ids := append([]commands.ID(nil), log.slice(from, lookup)...)
@@ -63,7 +64,7 @@ func (c *checker) newest(ctx context.Context) (time.Time, error) {
 
 // settle asks for commands until all have outcomes or the time is over.
 func (c *checker) settle(ctx context.Context, open []commands.ID) (time.Time, error) {
-	known := c.e.lastTaken
+	known := c.e.lastKnown()
 	for first := true; ; first = false {
 		var still []commands.ID
 		for at := 0; at < len(open); at += lookup {
@@ -85,7 +86,7 @@ func (c *checker) settle(ctx context.Context, open []commands.ID) (time.Time, er
 			return known, nil
 		}
 		open = still
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
+		if err := Pause(ctx, 5*time.Millisecond); err != nil {
 			return known, err
 		}
 	}
@@ -95,14 +96,15 @@ func terminal(s commands.Status) bool {
 	return s == commands.StatusLanded || s == commands.StatusRejected
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for a while, or until the context ends, whose error it returns then.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -155,7 +157,7 @@ func (c *checker) all(ctx context.Context) error {
 // part judges one batch of answers, asking again while some are open.
 func (c *checker) part(ctx context.Context, ids []commands.ID, answers []told) error {
 	for open(answers) && time.Now().Before(c.deadline) {
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := Pause(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 		var err error
@@ -275,8 +277,12 @@ func (c *checker) fetch(ctx context.Context, ids []commands.ID) ([]told, error) 
 
 // get reads JSON. A server that says "not now" is asked again until the deadline.
 func (c *checker) get(ctx context.Context, address string, into any) error {
+	var missing absence
 	for {
 		status, body, err := c.read(ctx, address)
+		if err = missing.after(err, c.e.cfg.gone); errors.Is(err, errGone) {
+			return err
+		}
 		if err == nil && status == http.StatusOK {
 			if err := json.Unmarshal(body, into); err != nil {
 				return fmt.Errorf("GET %.100s: %w", address, err)
@@ -285,9 +291,12 @@ func (c *checker) get(ctx context.Context, address string, into any) error {
 		}
 		if err == nil && status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests ||
 			time.Now().After(c.deadline) {
-			return fmt.Errorf("GET %.100s: status %d, %w: %.300s", address, status, err, body)
+			if err == nil {
+				err = fmt.Errorf("status %d: %.300s", status, body)
+			}
+			return fmt.Errorf("GET %.100s: %w", address, err)
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := Pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,18 @@ type Config struct {
 	Stale      float64 // share of commands with a superseded ticket
 	WaitShare  float64 // share of commands posted with Prefer: wait; negative for none; 0.02
 
+	// Watchers are connections that are told of WatchStreams streams each by server-sent events; 0 streams:
+	// so many that all are watched. WatchDeliver is state (the default), events or ticket.
+	Watchers     int
+	WatchStreams int
+	WatchDeliver string
+	WatchParked  float64 // share of the commands sent before their predecessor whose session is told of them
+	Idle         int     // connections that each watch a stream to which nothing happens
+	Fan          int     // connections that all watch one stream, which is changed now and then
+	// StormReaders connect at once when StormBacklog commands have been accepted, and read them all.
+	StormReaders, StormBacklog int
+	AdminURL                   string // where the server tells of its memory; http://127.0.0.1:8081
+
 	Seed uint64 // of every choice (ids stay unique); 1
 
 	PID    int           // of the server, to tell what it costs; 0: not told
@@ -36,7 +48,8 @@ type Config struct {
 	// Progress is called about twice a second while commands are sent, and must return soon.
 	Progress func(Progress)
 
-	plain bool // use net.Conn also where epoll is to be had
+	plain bool          // use net.Conn also where epoll is to be had
+	gone  time.Duration // for how long nobody may answer before the server counts as gone; 5 s
 }
 
 // Progress is where a run stands.
@@ -52,10 +65,13 @@ const (
 	maxArray       = 256         // commands a POST (DESIGN section 3)
 	maxStreams     = 1<<22 - 1   // as many as an id has room to name
 	maxConnections = 1 << 14     // the machine's limit on open files is near
+	maxWatched     = 256         // streams of one connection (DESIGN section 3)
+	otherFiles     = 64          // that are open beside the connections
 	minPayload     = 16          // {"n":1234567890}
 	maxPayload     = 200 << 10   // a body has 256 KiB at most
 	waitSeconds    = 30          // the longest wait that a server grants
 	answerTimeout  = time.Minute // after which a connection counts as broken
+	goneAfter      = 5 * time.Second
 )
 
 func (c *Config) setDefaults() {
@@ -71,8 +87,11 @@ func (c *Config) setDefaults() {
 	def(&c.Payload, 100)
 	def(&c.WaitShare, 0.02)
 	c.WaitShare = max(c.WaitShare, 0)
+	def(&c.WatchDeliver, "state")
+	def(&c.AdminURL, "http://127.0.0.1:8081")
 	def(&c.Seed, 1)
 	def(&c.Settle, time.Minute)
+	def(&c.gone, goneAfter)
 	// More connections than may share the streams would stay idle.
 	c.Connections = min(c.Connections, c.Streams*c.Inflight)
 }
@@ -110,6 +129,38 @@ func (c *Config) check() error {
 	check(c.OutOfOrder >= 0 && c.OutOfOrder <= 0.5, "out-of-order %v is not a share up to 50%%", c.OutOfOrder)
 	check(c.Duplicate >= 0 && c.Duplicate <= 1, "duplicate %v is not a share", c.Duplicate)
 	check(c.Stale >= 0 && c.Stale < 1, "stale %v is not a share below 100%%", c.Stale)
+	check(c.Watchers >= 0 && c.Idle >= 0 && c.Fan >= 0 && c.StormReaders >= 0 && c.StormBacklog >= 0, "watchers cannot be negative")
+	check(c.WatchStreams >= 0 && c.WatchStreams <= maxWatched, "watch-streams %d is not 1 to %d", c.WatchStreams, maxWatched)
+	check(c.WatchDeliver == "state" || c.WatchDeliver == "events" || c.WatchDeliver == "ticket",
+		"watch-deliver %q is none of state, events, ticket", c.WatchDeliver)
+	check(c.WatchParked >= 0 && c.WatchParked <= 1, "watch-parked %v is not a share", c.WatchParked)
+	check(c.PID >= 0 && (c.PID == 0 || !absent(c.PID)), "pid %d is no process on this machine", c.PID)
+	files, needed := openFiles(), c.sockets()+otherFiles
+	check(files == 0 || needed <= files, "%d connections need %d open files here, and as many at the server; the limit is %d (ulimit -n)",
+		c.sockets(), needed, files)
 	check(c.WaitShare <= 1, "wait-share %v is not a share", c.WaitShare)
 	return errors.Join(wrong...)
+}
+
+// sockets is how many connections there may be at once.
+func (c *Config) sockets() int {
+	n := c.Connections + c.Watchers + c.Idle + c.Fan + c.StormReaders
+	if c.Fan > 0 {
+		n++ // that changes the stream
+	}
+	if c.StormReaders > 0 {
+		n++ // that tells where the log is before the first command
+	}
+	if c.WatchParked > 0 {
+		n += (c.Connections + perOwn - 1) / perOwn
+	}
+	return n
+}
+
+// chains is how many streams are sent to: the fan has one of its own.
+func (c *Config) chains() int {
+	if c.Fan > 0 {
+		return c.Streams + 1
+	}
+	return c.Streams
 }

@@ -47,6 +47,15 @@ func processCPU(pid string) time.Duration {
 	return ticks(fields[11]) + ticks(fields[12])
 }
 
+// absent tells that there is no such process, where that can be told.
+func absent(pid int) bool {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		return false
+	}
+	_, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil
+}
+
 // machineCPU is the time in which the processors were not idle.
 func machineCPU() time.Duration {
 	text, err := os.ReadFile("/proc/stat")

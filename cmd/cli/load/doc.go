@@ -31,6 +31,13 @@
 // outside of the timed window, every accepted command is looked up: each must have come to exactly one
 // outcome, the right one, at a version and a position of its own.
 //
+// # What those who watch are told
+//
+// Watchers are connections to GET /v1/notifications in the same loop. Each push is read as far as the stream
+// and the version, which is all that it takes to know whether any version was left out or told again, and how
+// long ago the command was due that made it. A run ends when every watcher knows the newest version of each of
+// its streams.
+//
 // # What it costs
 //
 // Client and server usually share a machine, so the client must be lean: one thread, prepared bytes,

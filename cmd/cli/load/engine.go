@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +28,7 @@ type engine struct {
 	due      int   // with a rate: how many commands have been taken off the schedule
 	stopping bool
 	fatal    error
+	missing  absence
 
 	posts    int // answered with something else than a refusal
 	sent     int // commands posted, repeats and all
@@ -36,6 +38,8 @@ type engine struct {
 	refusals map[commands.Reason]int
 	broken   int // connections that broke
 	told     map[commands.ID]verdict
+
+	watch *watching // nil: nobody watches
 
 	toAccepted, toLanded *hdrhistogram.Histogram
 	lastTaken            time.Time // when the server last accepted something
@@ -64,18 +68,23 @@ const maxTold = 100_000
 func newEngine(cfg *Config, w wire, r *request) *engine {
 	e := &engine{
 		cfg: cfg, plan: newPlan(cfg), req: r, wire: w,
-		conns: make([]client, cfg.Connections), refusals: map[commands.Reason]int{}, told: map[commands.ID]verdict{},
+		conns:    make([]client, cfg.Connections+cfg.chains()-cfg.Streams),
+		refusals: map[commands.Reason]int{}, told: map[commands.ID]verdict{},
 		toAccepted: newHistogram(), toLanded: newHistogram(),
 	}
 	for i := range e.conns {
 		c := &e.conns[i]
-		if cfg.Streams >= cfg.Connections {
+		switch {
+		case i == cfg.Connections: // it changes the fan's stream, when that is due
+			c.first, c.stride = cfg.Streams, 1
+		case cfg.Streams >= cfg.Connections:
 			c.first, c.stride = i, cfg.Connections
-		} else {
+		default:
 			c.first, c.stride = i%cfg.Streams, cfg.Streams
 		}
 		c.turn = c.first
 	}
+	e.watch = newWatching(e)
 	return e
 }
 
@@ -90,7 +99,9 @@ func (e *engine) connect(ctx context.Context) error {
 			return fmt.Errorf("connection %d of %d: %w", i+1, len(e.conns), err)
 		}
 		e.conns[i].up = true
-		e.idle = append(e.idle, i)
+		if i < e.cfg.Connections {
+			e.idle = append(e.idle, i)
+		}
 	}
 	return nil
 }
@@ -107,7 +118,10 @@ func (e *engine) run(ctx context.Context) error {
 			e.stop()
 		}
 		e.dispatch(ctx)
-		if e.fatal != nil || e.stopping && e.waiting == 0 && len(e.retrying) == 0 && len(e.flush) == 0 {
+		if e.watch != nil {
+			e.watch.step(ctx)
+		}
+		if e.fatal != nil || e.finished() {
 			return e.fatal
 		}
 		if err := e.wire.wait(e.wake(nextBeat), e.got); err != nil {
@@ -119,8 +133,8 @@ func (e *engine) run(ctx context.Context) error {
 		nextBeat = e.now.Add(beat)
 		e.breakSilent()
 		if open := e.waiting + len(e.retrying); open > 0 && e.now.Sub(e.lastTaken) > e.cfg.Settle {
-			return fmt.Errorf("nothing was accepted for %v while %d requests are open (refusals so far: %v)",
-				e.cfg.Settle, open, e.refusals)
+			return fmt.Errorf("nothing was accepted for %v while %d requests are open (refusals so far: %s)",
+				e.cfg.Settle, open, countsText(e.refusals))
 		}
 		if e.cfg.Progress != nil && e.now.After(nextTold) {
 			nextTold = e.now.Add(500 * time.Millisecond)
@@ -211,13 +225,18 @@ func (e *engine) give(conn int, from time.Time) {
 		e.flush = e.flush[:len(e.flush)-1]
 		c.items = append(c.items, e.plan.next(stream, e.now, false))
 	default:
-		c.wait = e.plan.wantsWait(c.turn)
 		size := e.cfg.Array
+		probe := conn == e.cfg.Connections // whose next command goes out when this one has been told
+		if probe {
+			size = 1
+		} else {
+			c.wait = e.plan.wantsWait(c.turn)
+		}
 		if e.cfg.Count > 0 {
 			size = min(size, e.cfg.Count-e.plan.log.n)
 		}
 		for range size {
-			c.items = append(c.items, e.plan.next(c.turn, e.now, c.wait))
+			c.items = append(c.items, e.plan.next(c.turn, e.now, c.wait || probe))
 			if c.turn += c.stride; c.turn >= e.cfg.Streams {
 				c.turn = c.first
 			}
@@ -226,6 +245,9 @@ func (e *engine) give(conn int, from time.Time) {
 	}
 	c.request = e.req.appendPost(c.request[:0], c.items, conn, c.wait)
 	c.from, c.tries = from, 0
+	if e.watch != nil {
+		e.watch.sent(c.items, from)
+	}
 	e.post(conn)
 }
 
@@ -251,6 +273,10 @@ func (e *engine) post(conn int) {
 // got takes what arrived on a connection.
 func (e *engine) got(conn int, data []byte, err error) {
 	e.now = time.Now()
+	if conn >= len(e.conns) {
+		e.watch.got(conn-len(e.conns), data, err)
+		return
+	}
 	c := &e.conns[conn]
 	if err != nil || !c.busy { // what nobody asked for is a server's goodbye
 		e.lost(conn)
@@ -292,6 +318,7 @@ func (e *engine) free(conn int) {
 	switch {
 	case !c.up:
 		e.later(conn, 0)
+	case conn == e.cfg.Connections && len(c.doubled) == 0: // it waits for its time
 	case len(c.doubled) > 0, !e.stopping && e.cfg.Rate == 0 && !e.over(context.Background()):
 		e.give(conn, e.now)
 	default:
@@ -316,7 +343,13 @@ func (e *engine) retry(ctx context.Context) {
 			continue
 		}
 		if !c.up {
-			if err := e.wire.dial(ctx, conn); err != nil {
+			// What is open is still to be answered when the context has ended.
+			err := e.missing.after(e.wire.dial(context.WithoutCancel(ctx), conn), e.cfg.gone)
+			if errors.Is(err, errGone) {
+				e.fail("%w", err)
+				return
+			}
+			if err != nil {
 				c.retryAt = e.now.Add(200 * time.Millisecond)
 				rest = append(rest, conn)
 				continue

@@ -33,9 +33,9 @@ type epollConn struct {
 
 var _ wire = (*epollWire)(nil)
 
-func newWire(cfg *Config, base *url.URL) (wire, error) {
+func newWire(cfg *Config, base *url.URL, connections int) (wire, error) {
 	if cfg.plain || base.Scheme != "http" {
-		return newNetWire(base, cfg.Connections), nil
+		return newNetWire(base, connections), nil
 	}
 	poll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
@@ -43,7 +43,7 @@ func newWire(cfg *Config, base *url.URL) (wire, error) {
 	}
 	runtime.LockOSThread()
 	return &epollWire{
-		base: base, poll: poll, conns: make([]epollConn, cfg.Connections),
+		base: base, poll: poll, conns: make([]epollConn, connections),
 		events: make([]syscall.EpollEvent, 128), buf: make([]byte, 64<<10),
 	}, nil
 }

@@ -4,4 +4,6 @@ package load
 
 import "net/url"
 
-func newWire(cfg *Config, base *url.URL) (wire, error) { return newNetWire(base, cfg.Connections), nil }
+func newWire(_ *Config, base *url.URL, connections int) (wire, error) {
+	return newNetWire(base, connections), nil
+}

@@ -68,10 +68,14 @@ type fakeCommand struct {
 
 func startFake(t *testing.T, lie lies) (*fake, string) {
 	t.Helper()
-	f := &fake{streams: map[string]*fakeStream{}, known: map[string]*fakeCommand{}, lie: lie}
+	f := newFake(lie)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, server.URL
+}
+
+func newFake(lie lies) *fake {
+	return &fake{streams: map[string]*fakeStream{}, known: map[string]*fakeCommand{}, lie: lie}
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -15,6 +15,10 @@ type item struct {
 	n          uint32 // goes into the data, so that no two commands of a stream are equal
 	first      bool   // on its stream
 	again      bool   // was sent before
+
+	place   uint32      // in its stream's chain: the version that it lands at
+	watched bool        // sent before its predecessor, from a session that is told of it
+	frees   commands.ID // the watched command that waits for this one; None: there is none
 }
 
 // kind of command; it is written into the id, which the check reads back.
@@ -81,6 +85,7 @@ type chain struct {
 	superseded commands.ID // a ticket that events are known to have followed; None while there is none
 	held       item        // to be sent when the stream's turn comes again, its successor is out already
 	n          uint32
+	links      uint32 // how many commands it has
 	started    bool
 	holds      bool
 }
@@ -100,7 +105,7 @@ type plan struct {
 
 func newPlan(cfg *Config) *plan {
 	p := &plan{
-		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), chains: make([]chain, cfg.Streams),
+		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), chains: make([]chain, cfg.chains()),
 	}
 	// A turn makes one command, or two of which one is early: 1/(1-OutOfOrder) of them on average. It makes
 	// two only when it is neither stale nor waited for.
@@ -134,13 +139,19 @@ func (p *plan) next(stream int, now time.Time, waited bool) item {
 		c.holds = true
 		p.held++
 		p.early++
+		it := p.link(c, stream, now)
+		if p.chance(p.cfg.WatchParked) {
+			it.watched, c.held.frees = true, it.id
+		}
+		return it
 	}
 	return p.link(c, stream, now)
 }
 
 func (p *plan) link(c *chain, stream int, now time.Time) item {
 	c.n++
-	it := item{id: p.newID(now, stream, chained), ticket: c.last, n: c.n, first: !c.started}
+	c.links++
+	it := item{id: p.newID(now, stream, chained), ticket: c.last, n: c.n, first: !c.started, place: c.links}
 	c.last, c.started = it.id, true
 	return it
 }

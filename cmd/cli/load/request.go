@@ -16,6 +16,8 @@ type request struct {
 	prefix   string // of the streams' ids
 	filler   string // to bring data to its size
 	payload  int
+	pushed   []byte // how a push of one of the run's streams begins
+	notify   string // the head of a request to watch, up to the length's value
 	array    bool
 
 	body []byte // scratch
@@ -32,6 +34,9 @@ func newRequest(cfg *Config, base *url.URL, run string) *request {
 		filler:   strings.Repeat("x", cfg.Payload),
 		payload:  cfg.Payload,
 		array:    cfg.Array > 1,
+		pushed:   []byte(`{"stream":"` + cfg.Type + "/" + run + "-"),
+		notify: "POST " + strings.TrimSuffix(base.Path, "/") + "/v1/notifications HTTP/1.1\r\nHost: " + base.Host +
+			"\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: ",
 	}
 }
 
@@ -81,7 +86,11 @@ func (r *request) appendCommand(b []byte, it *item, conn int) []byte {
 	b = it.ticket.AppendTo(b)
 	b = append(b, `","session":"`...)
 	b = append(b, r.prefix...)
-	b = append(b, 'c')
+	if it.watched {
+		b = append(b, 'e') // a session that is told of its commands
+	} else {
+		b = append(b, 'c')
+	}
 	b = strconv.AppendInt(b, int64(conn), 10)
 	b = append(b, `","actor":"bench","data":`...)
 	b = r.appendData(b, it.n)
@@ -101,4 +110,53 @@ func (r *request) appendData(b []byte, n uint32) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '}')
+}
+
+// idleStream names a stream that nobody changes.
+func (r *request) idleStream(i int) string { return r.kind + "/" + r.prefix + "i" + strconv.Itoa(i) }
+
+// appendWatch appends a request to be told of what a reader watches, from where it is.
+func (r *request) appendWatch(b []byte, reader *reader, w *watching) []byte {
+	body := append(r.body[:0], '{')
+	list := func(name string, n int, text func(i int) string) {
+		body = append(append(append(body, '"'), name...), `":[`...)
+		for i := range n {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = append(append(append(body, '"'), text(i)...), '"')
+		}
+		body = append(body, "],"...)
+	}
+	switch reader.role {
+	case own:
+		n := min(perOwn, w.e.cfg.Connections-reader.first)
+		list("sessions", n, func(i int) string { return r.prefix + "e" + strconv.Itoa(reader.first+i) })
+	case idle:
+		list("streams", 1, func(int) string { return r.idleStream(reader.first) })
+	case spread, fan, storm:
+		list("streams", len(reader.versions), func(i int) string {
+			name := r.stream(w.streamAt(reader, i))
+			if len(reader.mark) == 0 && reader.versions[i] > 0 { // it was cut before its first mark
+				name += "@" + strconv.FormatUint(reader.versions[i], 10)
+			}
+			return name
+		})
+	}
+	after := reader.mark
+	if reader.role == storm && len(after) == 0 {
+		after = w.base
+	}
+	if len(after) > 0 {
+		body = append(append(append(body, `"after":"`...), after...), `",`...)
+	}
+	deliver := w.e.cfg.WatchDeliver
+	if w.each(reader) {
+		deliver = "events"
+	}
+	body = append(append(append(body, `"deliver":"`...), deliver...), `"}`...)
+	r.body = body
+	b = append(b, r.notify...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	return append(append(b, "\r\n\r\n"...), body...)
 }

@@ -45,6 +45,8 @@ type Report struct {
 	PostToAccepted Latency `json:"post_to_202"`
 	PostToLanded   Latency `json:"post_to_landed"`
 
+	Watch *WatchReport `json:"watch,omitempty"`
+
 	Server    *Cost   `json:"server,omitempty"`
 	Generator *Cost   `json:"generator,omitempty"`
 	Machine   *Cost   `json:"machine,omitempty"` // all processes and the kernel
@@ -81,7 +83,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	run := fmt.Sprintf("bench-%s%04x", strconv.FormatInt(time.Now().UnixMilli(), 36), rand.Uint32N(1<<16))
-	w, err := newWire(&cfg, base)
+	w, err := newWire(&cfg, base, cfg.sockets())
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +92,22 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := e.connect(ctx); err != nil {
 		return nil, err
 	}
+	var idle *IdleReport
+	if e.watch != nil {
+		if idle, err = e.watch.openAll(ctx); err != nil {
+			return nil, err
+		}
+	}
 	before := sample(cfg.PID)
 	if err := e.run(ctx); err != nil {
 		return nil, fmt.Errorf("after %d commands: %w", e.accepted, err)
 	}
-	return e.conclude(context.WithoutCancel(ctx), base, before)
+	ctx = context.WithoutCancel(ctx)
+	r, err := e.conclude(ctx, base, before)
+	if err == nil && e.watch != nil {
+		e.watch.conclude(ctx, r, idle)
+	}
+	return r, err
 }
 
 // conclude waits for the last outcomes, checks them all, and writes the report.

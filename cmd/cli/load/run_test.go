@@ -2,6 +2,9 @@ package load
 
 import (
 	"context"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,7 +175,7 @@ func TestAServerThatRefusesForEverEndsTheRun(t *testing.T) {
 	cfg := small(url)
 	cfg.Settle = 300 * time.Millisecond
 	_, err := Run(t.Context(), cfg)
-	require.ErrorContains(t, err, "nothing was accepted for 300ms while 8 requests are open (refusals so far: map[unavailable:")
+	require.ErrorContains(t, err, "nothing was accepted for 300ms while 8 requests are open (refusals so far: unavailable ")
 }
 
 func TestChunkedAnswersAreRead(t *testing.T) {
@@ -207,6 +210,35 @@ func TestAServerThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	_, err := Run(t.Context(), Config{URL: "http://127.0.0.1:1"})
 	require.ErrorContains(t, err, "connection 1 of 64")
+}
+
+func TestAServerThatGoesEndsTheRun(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		for stage, cfg := range map[string]Config{
+			"sending":  {Count: 1_000_000_000, WaitShare: -1},
+			"settling": {Count: 800, WaitShare: -1},
+		} {
+			honest := httptest.NewServer(newFake(lies{}))
+			t.Cleanup(honest.Close)
+			cfg.URL, cfg.Connections, cfg.Streams, cfg.plain, cfg.gone = honest.URL, 8, 40, plain, 50*time.Millisecond
+			var once sync.Once
+			cfg.Progress = func(p Progress) {
+				if p.Stage == stage && p.Accepted > 0 {
+					once.Do(func() {
+						_ = honest.Listener.Close()
+						honest.CloseClientConnections()
+					})
+				}
+			}
+			began := time.Now()
+			_, err := Run(t.Context(), cfg)
+			require.ErrorContains(t, err, "the server has gone: ")
+			require.Equal(t, 1, strings.Count(err.Error(), "the server has gone"), "said once")
+			require.ErrorContains(t, err, "connection refused")
+			require.Less(t, time.Since(began), 30*time.Second, "and not after all the time there is to settle")
+		}
+	}
 }
 
 func TestEverythingWrongIsToldAtOnce(t *testing.T) {
