@@ -43,7 +43,7 @@ fuzz: ## Each fuzz test for FUZZTIME (30s)
 	done
 
 bench: build ## The table of speeds in README.md, measured here (about 3 minutes)
-	@services="$$(deploy/services.sh)"; eval "$$services"; \
+	@services="$$(deploy/services.sh postgres)"; eval "$$services"; \
 	DOORMAN_POSTGRES_URL="$${DOORMAN_POSTGRES_URL:-$$DOORMAN_TEST_POSTGRES_URL}" bin/doorman bench --table $(ARGS)
 
 lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
@@ -52,6 +52,7 @@ lint: ## Every linter there is (.golangci.yml has the exceptions and their reaso
 generate: ## Make generated files anew
 	go generate ./...
 	go test ./deploy -run TestLinterEnforcesTheSameTable -count 1 -update
+	go test ./deploy/openapi -run TestGoldenDocument -count 1 -update
 
 verify: ## Formatting, vet, generated files as committed, modules as published
 	@unformatted="$$(git ls-files '*.go' | xargs gofmt -l)"; \

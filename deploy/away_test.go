@@ -58,6 +58,18 @@ func cuttable(t *testing.T, to string) *cutWire {
 	return w
 }
 
+// onCuttablePostgres is onPostgres over such a way.
+func onCuttablePostgres(t *testing.T) (*Config, *cutWire) {
+	t.Helper()
+	address, err := url.Parse(postgrestest.URL())
+	require.NoError(t, err)
+	way := cuttable(t, address.Host)
+	address.Host = way.Addr().String()
+	c := onPostgres(t)
+	c.PostgresURL = address.String()
+	return c, way
+}
+
 func join(from, to net.Conn) {
 	_, _ = io.Copy(to, from)
 	_ = to.Close()
@@ -92,15 +104,10 @@ func (w *cutWire) set(cut bool) {
 // DESIGN section 7: database away, "stop taking, back off, resume; nothing is rejected for it".
 func TestAStoreThatGoesAwayIsToldOfAndWaitedFor(t *testing.T) {
 	t.Parallel()
-	address, err := url.Parse(postgrestest.URL())
-	require.NoError(t, err)
-	way := cuttable(t, address.Host)
-	address.Host = way.Addr().String()
-	c := onPostgres(t)
-	c.PostgresURL = address.String()
+	c, way := onCuttablePostgres(t)
 	_, call := start(t, c)
 	first := create(`{}`)
-	_, err = call.Send(t.Context(), first, client.SendOptions{Wait: 5 * time.Second})
+	_, err := call.Send(t.Context(), first, client.SendOptions{Wait: 5 * time.Second})
 	require.NoError(t, err)
 
 	way.set(true)
@@ -131,12 +138,8 @@ func TestAStoreThatGoesAwayIsToldOfAndWaitedFor(t *testing.T) {
 
 func TestAStoreThatIsAwayHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
-	address, err := url.Parse(postgrestest.URL())
-	require.NoError(t, err)
-	way := cuttable(t, address.Host)
-	address.Host = way.Addr().String()
-	c := onPostgres(t)
-	c.PostgresURL, c.ShutdownGrace = address.String(), time.Second
+	c, way := onCuttablePostgres(t)
+	c.ShutdownGrace = time.Second
 	p, err := New(c, builtIn())
 	require.NoError(t, err)
 	require.NoError(t, p.Start(t.Context()))
@@ -159,4 +162,42 @@ func TestAStoreThatIsAwayHoldsUpNoStop(t *testing.T) {
 	require.Less(t, time.Since(began), 10*c.ShutdownGrace)
 	cancel()
 	require.Error(t, <-sent)
+}
+
+// DESIGN section 3: 503 unavailable, nothing was accepted; /readyz names the failing parts.
+func TestWhileTheStoreIsKnownToBeAwayAPostIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	c, way := onCuttablePostgres(t)
+	p, call := start(t, c)
+	way.set(true)
+	// Somebody has to find out: this one may be accepted yet, or be of unknown fate.
+	finding := create(`{}`)
+	found := make(chan error, 1)
+	go func() {
+		_, err := call.Send(t.Context(), finding, client.SendOptions{})
+		found <- err
+	}()
+	require.Eventually(t, func() bool { return p.workerReady() != nil }, 30*time.Second, time.Millisecond)
+
+	refused := create(`{}`)
+	refused.Stream.ID = "other"
+	began := time.Now()
+	answer := call.do("POST", "/v1/commands", string(refused.AppendTo(nil)), "Content-Type: application/json")
+	require.Less(t, time.Since(began), 5*time.Second, "half of the time for which a confirmation is waited for")
+	require.Equal(t, http.StatusServiceUnavailable, answer.status)
+	require.Contains(t, answer.body, `"code":"unavailable"`)
+	require.Regexp(t, "^[123]$", answer.header.Get("Retry-After"))
+	ready := call.do("GET", "/readyz", "").body
+	require.Contains(t, ready, `{"part":"store","detail":"`)
+	require.Contains(t, ready, `{"part":"worker","detail":"`)
+
+	way.set(false)
+	require.NoError(t, call.AwaitReady(t.Context()), "it recovers by itself")
+	require.NoError(t, <-found)
+	_, err := call.Await(t.Context(), finding.ID)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusNotFound, call.do("GET", "/v1/commands/"+refused.ID.String(), "").status, "it was not accepted")
+	told, err := call.Send(t.Context(), refused, client.SendOptions{Wait: 20 * time.Second})
+	require.NoError(t, err)
+	require.Equal(t, commands.StatusLanded, told.Status)
 }

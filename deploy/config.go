@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,8 @@ type Config struct {
 	PostgresURL         string // a secret; empty: SQLite in DataDir
 	PostgresSchema      string
 	PostgresConnections int
+	RabbitMQURL         string // a secret; empty: the bus is in this process
+	RabbitMQPrefix      string
 	Migrate             bool
 	StoreWait           time.Duration
 
@@ -38,6 +41,7 @@ type Config struct {
 	HTTPIdleTimeout       time.Duration
 	HTTPMaxHeaderBytes    int
 	HTTPMaxConnections    int
+	NotifyMaxConnections  int
 	ShutdownGrace         time.Duration
 
 	LogLevel  string
@@ -55,6 +59,9 @@ const (
 	RoleWorker    = "worker"    // judges commands and commits
 	RoleProjector = "projector" // keeps read models
 )
+
+// has tells whether a process has a role.
+func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 
 // Defaults is the configuration of a program that was told nothing.
 func Defaults() *Config {

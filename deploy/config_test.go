@@ -130,6 +130,20 @@ func TestSecretsAreReadFromMountedFilesAndMasked(t *testing.T) {
 	}
 }
 
+func TestTheBrokersPasswordIsReadFromAFileAndMasked(t *testing.T) {
+	t.Parallel()
+	path := write(t, "url", "amqp://doorman:geheim@a:5672,amqp://doorman:geheim@b:5672\n")
+	c, err := Load(nil, []string{"DOORMAN_POSTGRES_URL=postgres://db/x", "DOORMAN_RABBITMQ_URL_FILE=" + path})
+	require.NoError(t, err)
+	require.Equal(t, "amqp://doorman:geheim@a:5672,amqp://doorman:geheim@b:5672", c.RabbitMQURL)
+	for _, format := range ConfigFormats {
+		var out strings.Builder
+		require.NoError(t, c.Print(&out, format))
+		require.NotContains(t, out.String(), "geheim", format)
+		require.Contains(t, out.String(), "amqp://doorman:xxxxx@a:5672,amqp://doorman:xxxxx@b:5672", format)
+	}
+}
+
 func TestMask(t *testing.T) {
 	t.Parallel()
 	for secret, want := range map[string]string{
@@ -140,6 +154,9 @@ func TestMask(t *testing.T) {
 		"host=db user=u password=p":                  "xxxxx",
 		"postgres://u:p%zz@db/doorman":               "xxxxx",
 		"postgres://db/doorman?sslpassword=p&user=u": "postgres://db/doorman?xxxxx",
+		"amqp://u:p@mq:5672/vhost":                   "amqp://u:xxxxx@mq:5672/vhost",
+		"amqp://u:p@a,amqps://v:q@b:5671/x":          "amqp://u:xxxxx@a,amqps://v:xxxxx@b:5671/x",
+		"amqp://u:1,2@mq":                            "xxxxx",
 	} {
 		require.Equal(t, want, mask(secret), secret)
 	}
@@ -205,8 +222,21 @@ func TestValidation(t *testing.T) {
 		{"no lanes", func(c *Config) { c.Lanes = 0 }, "lanes (code): 0 is not between 1 and 1024"},
 		{"an unknown role", func(c *Config) { c.Roles = []string{"gateway", "projectr"} }, `roles (code): "projectr" is none of gateway, worker, projector; did you mean projector?`},
 		{"a role twice", func(c *Config) { c.Roles = []string{"gateway", "gateway"} }, `roles (code): "gateway" is given twice`},
-		{"a gateway alone", func(c *Config) { c.Roles = []string{"gateway"} }, "roles (code): worker is missing: without a message broker between processes, one process has all of gateway, worker, projector"},
-		{"no roles", func(c *Config) { c.Roles = nil }, "roles (code): gateway is missing: without a message broker between processes, one process has all of gateway, worker, projector"},
+		{"a gateway alone", func(c *Config) { c.Roles = []string{"gateway"} }, "roles (code): worker is missing: without a message broker between processes (rabbitmq_url), one process has all of gateway, worker, projector"},
+		{"no roles", func(c *Config) { c.Roles = nil }, "roles (code): gateway is missing: without a message broker between processes (rabbitmq_url), one process has all of gateway, worker, projector"},
+		{"a gateway alone over RabbitMQ", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.Roles = "postgres://db/x", "amqp://u:geheim@mq", []string{"gateway"}
+		}, ""},
+		{"no roles over RabbitMQ", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.Roles = "postgres://db/x", "amqp://mq", nil
+		}, "roles (code): none is given; there are gateway, worker, projector"},
+		{"RabbitMQ without Postgres", func(c *Config) { c.RabbitMQURL = "amqp://u:geheim@mq" },
+			"rabbitmq_url (code): it needs postgres_url: processes cannot share a SQLite file"},
+		{"no URL of RabbitMQ", func(c *Config) { c.PostgresURL, c.RabbitMQURL = "postgres://db/x", "amqp://u:geheim%zz@mq" },
+			"rabbitmq_url (code): it is not of the form amqp://user:password@host:5672/vhost"},
+		{"a prefix of the broker's", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.RabbitMQPrefix = "postgres://db/x", "amqp://mq", "amq.x"
+		}, `rabbitmq_prefix (code): "amq.x" is not a name of letters, digits, dots, dashes and underscores, 100 at most, that does not begin with amq.`},
 		{"roles in any order", func(c *Config) { c.Roles = []string{"projector", "worker", "gateway"} }, ""},
 		{"every origin", func(c *Config) { c.CORSOrigins = []string{"*"} }, ""},
 		{"an origin", func(c *Config) { c.CORSOrigins = []string{"https://app.example.org:8443"} }, ""},

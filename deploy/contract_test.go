@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,7 +11,8 @@ import (
 	"github.com/ticketed/doorman/deploy/contracttest"
 )
 
-// The whole program keeps the HTTP contract, on each store.
+// The whole program keeps the HTTP contract, on each store, and its description of itself is true: of all that
+// passes, and all of it has been seen.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	for name, configure := range map[string]func(*testing.T) *Config{"sqlite": local, "postgres": onPostgres} {
@@ -20,10 +22,20 @@ func TestContract(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, p.Stop()) })
 			require.NoError(t, p.Start(t.Context()))
-			contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(),
-				RejectParked: func(ctx context.Context, id commands.ID) error {
-					return p.worker.RejectParked(ctx, id, "taken off by op: a test")
-				}})
+			transport := &http.Transport{}
+			t.Cleanup(transport.CloseIdleConnections)
+			checker := described(t, p.URL())
+			client := &http.Client{Transport: checker.Watch(transport)}
+			t.Run("table", func(t *testing.T) {
+				contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(), Client: client,
+					RejectParked: func(ctx context.Context, id commands.ID) error {
+						return p.worker.RejectParked(ctx, id, "taken off by op: a test")
+					}})
+			})
+			askMore(t, client, p.URL())
+			askToBeTold(t, client, p.URL())
+			require.Empty(t, checker.Complaints(), "all that passed is as the program's OpenAPI document says")
+			requireMet(t, checker, unseen)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/ticketed/doorman/commands"
@@ -32,7 +33,30 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != http.NoBody && e.bodyTimeout > 0 {
 		r.Body = boundBody(w, r.Body, started.Add(e.bodyTimeout))
 	}
+	if r.Method != http.MethodConnect && !clean(r.URL.EscapedPath()) {
+		r.Pattern = anyRoute
+		nowhere(a, r)
+		return
+	}
 	e.routes.ServeHTTP(a, r)
+}
+
+// clean tells whether a path is one that the router takes as it is. Any other it would answer with a
+// redirect to the address that it takes to be meant: 307, with no word that a client of this API reads.
+func clean(path string) bool {
+	if path == "" || path[0] != '/' {
+		return path == "*" // of OPTIONS
+	}
+	for rest := path[1:]; ; {
+		part, after, more := strings.Cut(rest, "/")
+		if part == "." || part == ".." || part == "" && more {
+			return false
+		}
+		if !more {
+			return true
+		}
+		rest = after
+	}
 }
 
 // finish counts an answer; after a panic it gives one first.
@@ -122,13 +146,17 @@ func noRoute(routes *http.ServeMux) http.HandlerFunc {
 			}
 		}
 		if allowed == nil {
-			problem.Write(w, problem.Newf(commands.NotFound, "There is no address %s here.", shortPath(r.URL.Path)))
+			nowhere(w, r)
 			return
 		}
 		p := problem.Newf(commands.MethodNotAllowed, "%s is not taken at this address.", shortPath(r.Method))
 		p.Allowed = allowed
 		problem.Write(w, p)
 	}
+}
+
+func nowhere(w http.ResponseWriter, r *http.Request) {
+	problem.Write(w, problem.Newf(commands.NotFound, "There is no address %s here.", shortPath(r.URL.Path)))
 }
 
 // anyRoute is the pattern that takes what no other one does.

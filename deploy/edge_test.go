@@ -258,6 +258,44 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	require.Contains(t, ask().Body.String(), "it is stopping")
 }
 
+// net/http would answer these with a redirect, which says nothing to a client of this API.
+func TestAPathThatIsNoAddressIsNowhere(t *testing.T) {
+	t.Parallel()
+	e := anEdge()
+	e.routes.HandleFunc("POST /v1/commands", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) })
+	e.routes.HandleFunc("GET /v1/streams/{type}/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) })
+	for _, path := range []string{"//v1/commands", "/v1//commands", "/v1/./commands", "/v1/x/../commands", "/v1/commands//", "/v1/..", "/."} {
+		w := e.ask("POST", path)
+		require.Equal(t, http.StatusNotFound, w.Code, path)
+		require.Equal(t, problem.ContentType, w.Header().Get("Content-Type"))
+		require.Contains(t, w.Body.String(), `"code":"not_found"`)
+	}
+	require.Equal(t, 202, e.ask("POST", "/v1/commands").Code)
+	require.Equal(t, 404, e.ask("POST", "/v1/commands/").Code)
+	require.Equal(t, 200, e.ask("GET", "/v1/streams/order/..a%2F%2F").Code, "what is escaped is part of a name")
+}
+
+// A slow body must not be told that it was malformed: RFC 9110 section 15.5.9.
+func TestASlowBodyOfCommandsIsTimedOut(t *testing.T) {
+	t.Parallel()
+	c := local(t)
+	c.HTTPReadBodyTimeout = 20 * time.Millisecond
+	p, _ := start(t, c)
+	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.public.Addr().String())
+	require.NoError(t, err)
+	defer connection.Close()
+	_, err = io.WriteString(connection, "POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusRequestTimeout, response.StatusCode)
+	require.True(t, response.Close)
+	require.Contains(t, string(body), `"status":408,"detail":"the body did not come to its end in time","code":"malformed"`)
+}
+
 func BenchmarkEdge(b *testing.B) {
 	e := anEdge()
 	e.bodyTimeout = time.Minute

@@ -37,6 +37,9 @@ func mask(secret string) string {
 	if secret == "" {
 		return ""
 	}
+	if strings.HasPrefix(secret, "amqp") && strings.Contains(secret, ",") {
+		return maskEach(secret)
+	}
 	u, err := url.Parse(secret)
 	if err != nil || u.Host == "" {
 		return "xxxxx"
@@ -48,6 +51,20 @@ func mask(secret string) string {
 		u.RawQuery = "xxxxx"
 	}
 	return u.String()
+}
+
+// maskEach masks the URLs of a cluster's nodes, which are separated by commas. Where there is a comma within
+// one, all is hidden.
+func maskEach(secrets string) string {
+	all := strings.Split(secrets, ",")
+	for i, one := range all {
+		one = strings.TrimSpace(one)
+		if !strings.HasPrefix(one, "amqp://") && !strings.HasPrefix(one, "amqps://") {
+			return "xxxxx"
+		}
+		all[i] = mask(one)
+	}
+	return strings.Join(all, ",")
 }
 
 // ConfigFormats are the forms that [Config.Print] knows.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/headers"
 	"github.com/ticketed/doorman/commands/problem"
 )
 
@@ -24,15 +25,31 @@ const (
 type health struct {
 	stage  atomic.Int32
 	checks []check
+	// aside are the parts that the program is ready without, since commands are taken and come to their
+	// outcomes: what is wrong with one is told, and turns nobody away.
+	aside []check
 }
 
-// check tells what is wrong with one part; nil when nothing is.
+// check tells what is wrong with one part; nil when nothing is. It answers when the context ends, at the
+// latest.
 type check struct {
 	part string
 	ask  func(context.Context) error
 }
 
-// Lacking is one part that a program is not ready for.
+// checks are the parts that this program needs to be ready (DESIGN section 3): another role adds its own
+// here.
+func (p *Program) checks() []check {
+	return []check{
+		{"store", p.store.Ping},
+		{"worker", func(context.Context) error { return p.workerReady() }},
+	}
+}
+
+// workerReady tells, without asking anybody, why the worker judges nothing at the moment; nil when it does.
+func (p *Program) workerReady() error { return p.worker.Ready() }
+
+// Lacking is one part that a program is not ready for, or has trouble with.
 type Lacking struct {
 	Part   string `json:"part"` // store, worker, …
 	Detail string `json:"detail"`
@@ -56,7 +73,7 @@ const probeTime = 2 * time.Second
 func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	missing := h.missing(r.Context())
 	if len(missing) == 0 {
-		writeJSON(w, []byte(`{"status":"ready"}`))
+		h.writeReady(r.Context(), w)
 		return
 	}
 	p := problem.New(commands.Unavailable, missing[0].Part+": "+missing[0].Detail)
@@ -71,15 +88,31 @@ func (h *health) missing(ctx context.Context) []Lacking {
 	case stageStopping:
 		return []Lacking{{"program", "it is stopping"}}
 	}
+	return askAll(ctx, h.checks)
+}
+
+// askAll gives the parts that something is wrong with.
+func askAll(ctx context.Context, checks []check) (wrong []Lacking) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	var missing []Lacking
-	for _, c := range h.checks {
+	for _, c := range checks {
 		if err := c.ask(ctx); err != nil {
-			missing = append(missing, Lacking{c.part, err.Error()})
+			wrong = append(wrong, Lacking{c.part, err.Error()})
 		}
 	}
-	return missing
+	return wrong
+}
+
+// writeReady answers that commands are taken, and names what is not as it should be besides.
+func (h *health) writeReady(ctx context.Context, w http.ResponseWriter) {
+	body, err := json.Marshal(struct {
+		Status   string    `json:"status"`
+		Degraded []Lacking `json:"degraded,omitempty"`
+	}{"ready", askAll(ctx, h.aside)})
+	if err != nil {
+		body = []byte(`{"status":"ready"}`)
+	}
+	writeJSON(w, body)
 }
 
 // writeUnready answers with a problem that names what is missing, a member of its own (RFC 9457
@@ -101,7 +134,6 @@ func writeUnready(w http.ResponseWriter, p *problem.Problem, missing []Lacking) 
 }
 
 func writeJSON(w http.ResponseWriter, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+	headers.DescribeJSON(w.Header(), headers.NoStore, len(body))
 	_, _ = w.Write(body) // who has gone needs no answer
 }

@@ -52,7 +52,10 @@ var house = []room{
 	},
 	{folder: "aggregate/order", may: []string{"aggregate"}, tests: []string{"commands", "aggregate/aggregatetest"}},
 
+	{folder: "aggregate/worker/group", tests: []string{"commands", "aggregate/...", "bus/..."}},
+
 	{folder: "aggregate/store", may: []string{"commands", "aggregate"}},
+	{folder: "aggregate/store/feed", may: []string{"commands", "aggregate", "aggregate/store"}},
 	{folder: "aggregate/store/record", may: []string{"commands", "aggregate", "aggregate/store"}},
 	{
 		folder: "aggregate/store/storetest", may: []string{"commands", "aggregate", "aggregate/store"},
@@ -65,8 +68,10 @@ var house = []room{
 	},
 	{
 		folder: "aggregate/store/postgres/...",
-		may:    []string{"commands", "aggregate", "aggregate/store", "aggregate/store/record", "aggregate/store/postgres/..."},
-		tests:  []string{"aggregate/store/storetest", "aggregate/document", "aggregate/order"},
+		may: []string{
+			"commands", "aggregate", "aggregate/store", "aggregate/store/record", "aggregate/worker/group", "aggregate/store/postgres/...",
+		},
+		tests: []string{"aggregate/store/storetest", "aggregate/document", "aggregate/order"},
 	},
 
 	{folder: "bus", may: []string{"commands", "bus/frame"}, tests: []string{"bus/inproc"}},
@@ -92,7 +97,7 @@ var house = []room{
 		folder: "notify/...",
 		may: []string{
 			"commands", "commands/problem", "commands/headers",
-			"aggregate", "aggregate/store", "bus", "bus/frame", "notify/...",
+			"aggregate", "aggregate/store", "aggregate/store/feed", "bus", "bus/frame", "notify/...",
 		},
 		tests: backends,
 	},

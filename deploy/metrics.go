@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -38,14 +39,22 @@ type Metrics struct {
 	parkedOldest prometheus.Gauge
 
 	mu     sync.Mutex
-	landed map[string]prometheus.Counter // by stream type
+	landed map[string]prometheus.Counter    // by stream type
+	turned map[rejection]prometheus.Counter // the rejected ones
+}
+
+// rejection is what rejected commands are counted by.
+type rejection struct {
+	kind   string // stream type
+	reason commands.Reason
 }
 
 var _ worker.Metrics = (*Metrics)(nil)
 
 // newMetrics makes the metrics in a registry of their own, with those of the Go runtime and the process.
 func newMetrics() *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), landed: map[string]prometheus.Counter{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), landed: map[string]prometheus.Counter{},
+		turned: map[rejection]prometheus.Counter{}}
 	m.outcomes = m.vector("doorman_outcomes_total", "Commands that came to their outcome.", "type", "status", "reason")
 	m.requests.requests = m.vector("doorman_http_requests_total", "Requests answered.", "route", "status")
 	m.failures = m.vector("doorman_commit_failures_total",
@@ -134,7 +143,7 @@ func (m *Metrics) count(outcomes []*commands.Outcome) {
 	}
 	for _, o := range outcomes {
 		if !o.Landed() {
-			m.outcomes.WithLabelValues(o.Stream.Type, string(commands.StatusRejected), string(o.Reason)).Inc()
+			m.rejections(rejection{o.Stream.Type, o.Reason}).Inc()
 			continue
 		}
 		if o.Stream.Type != kind {
@@ -151,8 +160,21 @@ func (m *Metrics) landings(kind string) prometheus.Counter {
 	defer m.mu.Unlock()
 	c, ok := m.landed[kind]
 	if !ok {
+		kind = strings.Clone(kind) // it is part of a frame, which would be kept with it for ever
 		c = m.outcomes.WithLabelValues(kind, string(commands.StatusLanded), "")
 		m.landed[kind] = c
+	}
+	return c
+}
+
+func (m *Metrics) rejections(by rejection) prometheus.Counter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.turned[by]
+	if !ok {
+		by = rejection{strings.Clone(by.kind), commands.Reason(strings.Clone(string(by.reason)))} // as above
+		c = m.outcomes.WithLabelValues(by.kind, string(commands.StatusRejected), string(by.reason))
+		m.turned[by] = c
 	}
 	return c
 }

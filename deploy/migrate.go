@@ -6,6 +6,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/aggregate/store/sqlite"
+	projections "github.com/ticketed/doorman/projections/postgres"
 )
 
 // Migration is one step of a store's schema.
@@ -16,13 +17,17 @@ type Migration struct {
 	AppliedAt time.Time // zero when it was not applied, or that is not known
 }
 
-// Migrate brings the configured store up to what this program needs, and makes it when there is none.
+// Migrate brings the configured store up to what this program needs, and makes it when there is none; the
+// projections beside it too, unless they are in a file, which is brought up to date whenever it is opened.
 func Migrate(ctx context.Context, c *Config) error {
 	if c.PostgresURL == "" {
 		_, err := sqlite.Migrate(ctx, c.sqlite())
 		return err
 	}
-	return postgres.Migrate(ctx, c.postgres())
+	if err := postgres.Migrate(ctx, c.postgres()); err != nil {
+		return err
+	}
+	return projections.Migrate(ctx, c.projections())
 }
 
 // Migrations lists the steps that this program knows, in order, and whether they were applied.

@@ -10,6 +10,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/aggregate/store/sqlite"
+	"github.com/ticketed/doorman/bus/rabbitmq"
 )
 
 func (c *Config) postgres() postgres.Config {
@@ -19,6 +20,10 @@ func (c *Config) postgres() postgres.Config {
 
 func (c *Config) sqlite() sqlite.Config {
 	return sqlite.Config{Dir: c.DataDir, Lanes: c.Lanes, Migrate: c.Migrate, CacheBytes: c.SQLiteCacheMB << 20}
+}
+
+func (c *Config) rabbitmq() rabbitmq.Config {
+	return rabbitmq.Config{URL: c.RabbitMQURL, Prefix: c.RabbitMQPrefix}
 }
 
 // storeName says which store is used, without secrets.

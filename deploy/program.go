@@ -99,7 +99,9 @@ func (p *Program) start(ctx context.Context) error {
 	if err := p.wire(ctx, routes); err != nil {
 		return err
 	}
-	p.mount(routes)
+	if err := p.mount(routes); err != nil {
+		return err
+	}
 	p.health.enter(stageServing)
 	p.warn()
 	p.log.Info("ready", "url", p.URL(), "admin_url", p.AdminURL(), "store", p.config.storeName(),

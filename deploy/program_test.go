@@ -90,11 +90,15 @@ type got struct {
 	body   string
 }
 
-// do makes one request.
-func (c *caller) do(method, path, body string) got {
+// do makes one request, with headers of the form "Name: value".
+func (c *caller) do(method, path, body string, headers ...string) got {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
 	require.NoError(c.t, err)
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
 	response, err := c.http.Do(r)
 	require.NoError(c.t, err)
 	defer response.Body.Close()

@@ -14,10 +14,13 @@ const publicText = `Doorman: commands with tickets, let in in order.
 POST /v1/commands                      send a command, or an array of them
 GET  /v1/commands/{id}                 where a command stands
 GET  /v1/commands?id=…&id=…            where several stand
+GET  /v1/streams?type=…                the streams, by last change
 GET  /v1/streams/{type}/{id}           a stream's state and the ticket to send next
 GET  /v1/streams/{type}/{id}/events    its changelog
+GET  /v1/notifications?stream=…        what happens to streams, pushed (text/event-stream), or by long poll
 GET  /v1/limits                        the bounds that are kept here
 GET  /livez, /readyz                   health
+GET  /openapi.json                     all of this, as OpenAPI 3.1
 `
 
 const adminText = `Doorman's operators' door. Commands are taken at the other address.
@@ -28,15 +31,20 @@ GET /livez, /readyz  health
 `
 
 // mount completes the public routes and puts them to service.
-func (p *Program) mount(routes *http.ServeMux) {
+func (p *Program) mount(routes *http.ServeMux) error {
 	p.health.routes(routes)
-	routes.HandleFunc("GET "+problem.TypePrefix+"{code}", problem.Explain)
-	routes.HandleFunc("GET /{$}", plainText(publicText))
+	if p.config.has(RoleGateway) { // on every other process there is nothing to describe
+		routes.HandleFunc("GET "+problem.TypePrefix+"{code}", problem.Explain)
+		if err := p.describe(routes); err != nil {
+			return err
+		}
+	}
 	routes.HandleFunc(anyRoute, noRoute(routes))
 	p.public.handler.set(&edge{
 		routes: routes, requests: &p.metrics.requests, cors: newCORS(p.config.CORSOrigins),
 		bodyTimeout: p.config.HTTPReadBodyTimeout, log: p.log,
 	})
+	return nil
 }
 
 func (p *Program) adminRoutes() http.Handler {

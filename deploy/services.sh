@@ -6,10 +6,13 @@
 #
 # A service that answers already is used as it is. Otherwise it is started with Docker; without Docker, by
 # root on Debian or Ubuntu, from the distribution's package, as an instance of its own beside whatever is
-# there. What was started stays: the next run finds it. Arguments choose services; all is the default.
+# there. What was started stays: the next run finds it. Arguments choose services; all is the default. The
+# programs that tests run themselves, a browser and Node.js with a package, are brought in the same way.
 #
 # DOORMAN_TEST_POSTGRES_URL  the Postgres to use, instead of postgres@127.0.0.1:5432 without a password.
 #                            On this machine it is started when it does not answer.
+# DOORMAN_TEST_RABBITMQ_URL  the RabbitMQ to use, instead of guest:guest@127.0.0.1:5672; likewise.
+# DOORMAN_TEST_CHROMIUM      the Chromium to use, instead of the one on the PATH.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -152,14 +155,137 @@ postgres() {
   printf 'export DOORMAN_TEST_POSTGRES_URL=%q\n' "$url"
 }
 
+# --- RabbitMQ -----------------------------------------------------------------------------------------
+
+readonly rabbitmq_image=rabbitmq:4
+readonly rabbitmq_name=doorman-test-rabbitmq # of the container
+readonly rabbitmq_node=doorman@localhost     # of the Debian package's instance
+readonly rabbitmq_folder=/var/lib/rabbitmq/doorman-test
+readonly rabbitmq_spare_port=56729 # where another server has the port that was asked for
+
+# rabbitmq_place URL: its host and port.
+rabbitmq_place() {
+  local place=${1#*://}
+  place=${place%%[/?]*}
+  place=${place##*@}
+  case $place in
+    *:*) printf '%s %s\n' "${place%:*}" "${place##*:}" ;;
+    *) printf '%s 5672\n' "${place:-127.0.0.1}" ;;
+  esac
+}
+
+# rabbitmq_answers URL: whoever listens speaks the protocol, in which a client's greeting is answered with a
+# frame of type 1.
+rabbitmq_answers() {
+  local host port
+  read -r host port < <(rabbitmq_place "$1")
+  # shellcheck disable=SC2016 # the inner shell expands
+  [[ $(timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"; printf "AMQP\0\0\11\1" >&3; head -c 1 <&3 | od -An -tu1' \
+    "$host" "$port" 2>/dev/null) == *1 ]]
+}
+
+# rabbitmq_docker PORT: starts one.
+rabbitmq_docker() {
+  if docker container inspect "$rabbitmq_name" >/dev/null 2>&1; then
+    say "replacing the container $rabbitmq_name"
+    docker rm -f "$rabbitmq_name" >&2
+  fi
+  say "starting $rabbitmq_image with Docker on port $1"
+  docker run -d --name "$rabbitmq_name" -p "127.0.0.1:$1:5672" "$rabbitmq_image" >&2
+}
+
+# rabbitmq_debian PORT: starts one. The package starts one of its own where it can, which is left alone.
+rabbitmq_debian() {
+  debian_package rabbitmq-server
+  say "starting the RabbitMQ $rabbitmq_node on port $1"
+  install -d -o rabbitmq -g rabbitmq "$rabbitmq_folder"
+  printf '[].\n' >"$rabbitmq_folder/enabled_plugins"
+  printf 'listeners.tcp.1 = 127.0.0.1:%s\n' "$1" >"$rabbitmq_folder/rabbitmq.conf"
+  chown rabbitmq:rabbitmq "$rabbitmq_folder"/*
+  RABBITMQ_NODENAME=$rabbitmq_node RABBITMQ_NODE_PORT=$1 RABBITMQ_DIST_PORT=$((rabbitmq_spare_port + 1)) \
+    RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_CONFIG_FILE=$rabbitmq_folder/rabbitmq.conf \
+    RABBITMQ_MNESIA_BASE=$rabbitmq_folder/data RABBITMQ_LOG_BASE=$rabbitmq_folder/log \
+    RABBITMQ_ENABLED_PLUGINS_FILE=$rabbitmq_folder/enabled_plugins RABBITMQ_PID_FILE=$rabbitmq_folder/pid \
+    rabbitmq-server -detached >&2
+}
+
+rabbitmq() {
+  local url=${DOORMAN_TEST_RABBITMQ_URL:-amqp://guest:guest@127.0.0.1:5672}
+  if ! rabbitmq_answers "$url"; then
+    local host port
+    read -r host port < <(rabbitmq_place "$url")
+    case $host in
+      127.0.0.1 | localhost) ;;
+      *) fail "no RabbitMQ answers at $host:$port, which DOORMAN_TEST_RABBITMQ_URL names, and it is not this machine" ;;
+    esac
+    # Whoever has the port is left alone.
+    if listening 127.0.0.1 "$port"; then
+      port=$rabbitmq_spare_port
+    fi
+    url="amqp://guest:guest@127.0.0.1:$port"
+    if ! rabbitmq_answers "$url"; then
+      if docker_runs; then
+        rabbitmq_docker "$port"
+      elif debian_root; then
+        rabbitmq_debian "$port"
+      else
+        fail "no RabbitMQ answers at $host:$port. Start one there that lets the user guest in with the password guest, name" \
+          "another one in DOORMAN_TEST_RABBITMQ_URL, or have Docker run; as root on Debian or Ubuntu this script installs one" \
+          "(rabbitmq-server)"
+      fi
+      attempts 240 rabbitmq_answers "$url" || fail "the RabbitMQ that was started does not answer at port $port"
+    fi
+  fi
+  printf 'export DOORMAN_TEST_RABBITMQ_URL=%q\n' "$url"
+}
+
+# --- Programs that tests run --------------------------------------------------------------------------
+
+# program COMMAND PACKAGE...: the command is there, if need be from Debian's packages.
+program() {
+  local command=$1
+  shift
+  type -P "$command" >/dev/null && return # the functions here have such names too
+  debian_root || fail "there is no $command, which tests need: apt-get install $*. As root on Debian or Ubuntu this script does"
+  local package
+  for package in "$@"; do
+    debian_package "$package"
+  done
+  type -P "$command" >/dev/null || fail "there is no $command even with the packages $* installed"
+}
+
+chromium() {
+  local browser=${DOORMAN_TEST_CHROMIUM:-chromium}
+  if ! type -P "$browser" >/dev/null; then
+    [[ $browser == chromium ]] || fail "DOORMAN_TEST_CHROMIUM names $browser, which is not there"
+    program chromium chromium
+  fi
+  printf 'export DOORMAN_TEST_CHROMIUM=%q\n' "$(type -P "$browser")"
+}
+
+# node: with the packages that tests need, in the versions of the lock file.
+node() {
+  program node nodejs
+  local folder
+  folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/../notify/client" && pwd)
+  if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
+    program npm npm
+    say "installing what $folder/package-lock.json names"
+    npm ci --prefix "$folder" --no-audit --no-fund >&2
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+  fi
+}
+
 # --- All of them --------------------------------------------------------------------------------------
 
 main() {
   local service
-  for service in "${@:-postgres}"; do
+  local all=(postgres rabbitmq chromium node)
+  (($# > 0)) || set -- "${all[@]}"
+  for service in "$@"; do
     case $service in
-      postgres) "$service" ;;
-      *) fail "there is no service $service: the services are postgres" ;;
+      postgres | rabbitmq | chromium | node) "$service" ;;
+      *) fail "there is no service $service: the services are ${all[*]}" ;;
     esac
   done
 }

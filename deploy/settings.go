@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ticketed/doorman/bus/rabbitmq"
 )
 
 // setting is one row of the table: a key, which is also the flag (with dashes) and the environment
@@ -39,11 +41,15 @@ var settings = []setting{
 		func(c *Config) *string { return &c.PostgresSchema }),
 	number("postgres_connections", 8, "connections for reading; commits have four of their own",
 		func(c *Config) *int { return &c.PostgresConnections }),
+	secret("rabbitmq_url", "URL of the RabbitMQ that connects the processes of a deployment on Postgres",
+		func(c *Config) *string { return &c.RabbitMQURL }),
+	text("rabbitmq_prefix", rabbitmq.DefaultPrefix, "beginning of all names on it; deployments that share it differ here",
+		func(c *Config) *string { return &c.RabbitMQPrefix }),
 	yesNo("migrate", true, "bring the store's schema up to date at start",
 		func(c *Config) *bool { return &c.Migrate }),
-	duration("store_wait", "30s", "how long to wait at start for a Postgres that does not answer",
+	duration("store_wait", "30s", "how long to wait at start for a Postgres or RabbitMQ that does not answer",
 		func(c *Config) *time.Duration { return &c.StoreWait }),
-	list("roles", "gateway,worker,projector", "what this process does",
+	list("roles", "gateway,worker,projector", "what this process does; some of it alone with rabbitmq_url",
 		func(c *Config) *[]string { return &c.Roles }),
 	number("lanes", 16, "partitions of the command traffic; fixed once a store is made",
 		func(c *Config) *int { return &c.Lanes }),
@@ -70,6 +76,8 @@ var settings = []setting{
 		func(c *Config) *int { return &c.HTTPMaxHeaderBytes }),
 	number("http_max_connections", 10_000, "connections of clients at once; one more is told 503",
 		func(c *Config) *int { return &c.HTTPMaxConnections }),
+	number("notify_max_connections", 16_384, "connections that watch at once, beside those; one more is told 503",
+		func(c *Config) *int { return &c.NotifyMaxConnections }),
 	duration("shutdown_grace", "30s", "longest that requests under way may take once asked to stop",
 		func(c *Config) *time.Duration { return &c.ShutdownGrace }),
 	text("log_level", "info", "debug, info, warn or error",

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ticketed/doorman/bus/rabbitmq"
 )
 
 // Validate says everything that is wrong with the configuration, as a [ConfigError]; nil when nothing is.
@@ -29,6 +31,7 @@ func (c *Config) check() []Problem {
 	k := &checker{config: c}
 	k.addresses()
 	k.storage()
+	k.broker()
 	k.roles()
 	k.between("lanes", c.Lanes, 1, 1024)
 	k.between("parked_per_stream", c.ParkedPerStream, 1, 100_000)
@@ -44,6 +47,7 @@ func (c *Config) check() []Problem {
 	k.lasts("http_idle_timeout", c.HTTPIdleTimeout, time.Millisecond)
 	k.between("http_max_header_bytes", c.HTTPMaxHeaderBytes, 4<<10, 16<<20)
 	k.between("http_max_connections", c.HTTPMaxConnections, 1, 10_000_000)
+	k.between("notify_max_connections", c.NotifyMaxConnections, 1, 10_000_000)
 	k.lasts("shutdown_grace", c.ShutdownGrace, 0)
 	k.lasts("store_wait", c.StoreWait, 0)
 	if _, ok := logLevels[c.LogLevel]; !ok {
@@ -122,6 +126,27 @@ func postgresURL(text string) bool {
 	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
 }
 
+// A prefix is part of the names of queues and exchanges, of which amq. is the broker's own.
+var brokerPrefix = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+func (k *checker) broker() {
+	c := k.config
+	if c.RabbitMQURL == "" {
+		return
+	}
+	if (rabbitmq.Config{URL: c.RabbitMQURL}).Validate() != nil {
+		// What cannot be read is not shown either: it holds a password.
+		k.wrong("rabbitmq_url", "it is not of the form amqp://user:password@host:5672/vhost")
+	}
+	if c.PostgresURL == "" {
+		k.wrong("rabbitmq_url", "it needs postgres_url: processes cannot share a SQLite file")
+	}
+	if !brokerPrefix.MatchString(c.RabbitMQPrefix) || strings.HasPrefix(c.RabbitMQPrefix, "amq.") {
+		k.wrong("rabbitmq_prefix", "%q is not a name of letters, digits, dots, dashes and underscores, 100 at most, "+
+			"that does not begin with amq.", c.RabbitMQPrefix)
+	}
+}
+
 func (k *checker) roles() {
 	all := []string{RoleGateway, RoleWorker, RoleProjector}
 	seen := map[string]bool{}
@@ -136,9 +161,15 @@ func (k *checker) roles() {
 		}
 		seen[role] = true
 	}
+	if k.config.RabbitMQURL != "" {
+		if len(seen) == 0 {
+			k.wrong("roles", "none is given; there are %s", strings.Join(all, ", "))
+		}
+		return
+	}
 	for _, role := range all {
 		if !seen[role] {
-			k.wrong("roles", "%s is missing: without a message broker between processes, "+
+			k.wrong("roles", "%s is missing: without a message broker between processes (rabbitmq_url), "+
 				"one process has all of %s", role, strings.Join(all, ", "))
 			return
 		}

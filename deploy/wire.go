@@ -10,26 +10,39 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/feed"
 	"github.com/ticketed/doorman/aggregate/worker"
 	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/inproc"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/intake"
 	"github.com/ticketed/doorman/notify"
+	"github.com/ticketed/doorman/notify/hub"
 	"github.com/ticketed/doorman/projections/query"
 )
 
 // wire connects the parts, in the order in which data walks, and mounts their routes. What it starts is
 // stopped in the opposite order.
 func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
+	if p.config.RabbitMQURL != "" {
+		return p.wireDistributed(ctx, routes)
+	}
 	waiters := notify.NewWaiters(notify.WaitersConfig{Reader: p.store, Log: p.log})
 	p.onStop("ending the watch over the log", func(context.Context) error { return waiters.Stop() })
 	if err := waiters.Start(ctx); err != nil {
 		return err
 	}
+	follow, err := p.startFeed(ctx)
+	if err != nil {
+		return err
+	}
+	listing, err := p.startCatalog(ctx, follow)
+	if err != nil {
+		return err
+	}
 	b := inproc.New(inproc.Config{})
 	p.onStop("closing the bus", func(context.Context) error { return b.Close() })
-	if err := p.startWorker(ctx, b, waiters); err != nil {
+	if err := p.startWorker(ctx, b, waiters.Observe, follow.Observe); err != nil {
 		return err
 	}
 	sender, err := bus.NewSender(b, bus.SenderConfig{Lanes: p.store.Identity().Lanes})
@@ -37,22 +50,40 @@ func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
 		return err
 	}
 	p.onStop("committing what was accepted", sender.Close)
-	p.metrics.read("doorman_bus_pending", "Commands handed to the bus and not confirmed yet.", sender.Pending)
+	p.health.checks = p.checks()
+	return p.serveClients(ctx, clients{sender, waiters, follow, listing, p.workerReady}, routes)
+}
+
+// clients are what those who send commands and ask for what became of them are served with.
+type clients struct {
+	sender  *bus.Sender
+	waiters *notify.Waiters
+	follow  *feed.Feed
+	listing query.Catalog
+	taking  func() error // why no commands are taken, as far as that is known; nil when they are
+}
+
+// serveClients mounts the routes of a gateway.
+func (p *Program) serveClients(ctx context.Context, c clients, routes *http.ServeMux) error {
+	p.metrics.read("doorman_bus_pending", "Commands handed to the bus and not confirmed yet.", c.sender.Pending)
 	p.metrics.read("doorman_http_connections", "Connections of clients.", p.public.connections.count)
-	queries, err := p.queries(waiters)
+	queries, err := p.queries(c.waiters, c.listing)
 	if err != nil {
 		return err
 	}
-	gateway, err := p.gateway(sender, waiters, queries)
+	push, err := p.startPush(ctx, c.follow, queries, routes)
+	if err != nil {
+		return err
+	}
+	gateway, err := p.gateway(c, queries)
 	if err != nil {
 		return err
 	}
 	queries.Mount(routes)
 	routes.Handle(commandsRoute, gateway)
-	p.health.checks = append(p.health.checks, check{"store", p.store.Ping})
 	// Those who wait are let go first, so that the requests under way come to their end.
 	p.onStop("answering the requests under way", func(ctx context.Context) error {
-		return errors.Join(waiters.Stop(), p.public.drain(ctx))
+		return errors.Join(c.waiters.Stop(), push.Stop(), p.public.drain(ctx))
 	})
 	return nil
 }
@@ -65,7 +96,7 @@ func (p *Program) limits() aggregate.Limits {
 	return limits
 }
 
-func (p *Program) startWorker(ctx context.Context, b *inproc.Bus, waiters *notify.Waiters) error {
+func (p *Program) startWorker(ctx context.Context, b *inproc.Bus, observe ...func(store.Range, *aggregate.Result)) error {
 	all := make([]int, p.store.Identity().Lanes)
 	for lane := range all {
 		all[lane] = lane
@@ -74,7 +105,7 @@ func (p *Program) startWorker(ctx context.Context, b *inproc.Bus, waiters *notif
 		Store: p.store, Types: p.types, Subscriber: b, Lanes: all, Owner: owner(),
 		Limits: p.limits(), CacheStreams: p.config.CachedStreams, CacheBytes: p.config.CacheMB << 20,
 		QueueBound: inproc.DefaultMaxMessages,
-		Observe:    []func(store.Range, *aggregate.Result){waiters.Observe},
+		Observe:    observe,
 		Metrics:    p.metrics, Log: p.log,
 	})
 	if err != nil {
@@ -84,7 +115,7 @@ func (p *Program) startWorker(ctx context.Context, b *inproc.Bus, waiters *notif
 		return err
 	}
 	p.worker = w
-	p.onStop("stopping the worker", func(context.Context) error { return w.Stop() })
+	p.onStop("stopping the worker", w.Shutdown)
 	return nil
 }
 
@@ -97,20 +128,20 @@ func owner() string {
 	return fmt.Sprintf("%s pid %d", host, os.Getpid())
 }
 
-func (p *Program) gateway(sender *bus.Sender, waiters *notify.Waiters, queries *query.Query) (*intake.Intake, error) {
+func (p *Program) gateway(c clients, queries *query.Query) (*intake.Intake, error) {
 	return intake.New(intake.Config{
 		Allows: func(streamType string, policy commands.Policy, command string) (known, allowed bool) {
 			t, known := p.types.Type(streamType)
 			return known, known && t.Allows(policy, command)
 		},
-		Send:    sender.Send,
-		SendAll: sender.SendAll,
+		Send:    c.sender.Send,
+		SendAll: c.sender.SendAll, Withdraw: c.sender.Withdraw, Ready: c.taking,
 		Refusal: refusal,
 		Register: func(id commands.ID, hash commands.Hash) (intake.Waiter, bool) {
-			return waiters.Register(id, hash)
+			return c.waiters.Register(id, hash)
 		},
-		Mark:       waiters.Mark,
-		Conflicted: waiters.Conflicted,
+		Mark:       c.waiters.Mark,
+		Conflicted: c.waiters.Conflicted,
 		Tell:       queries.Tell,
 		Log:        p.log,
 	})
@@ -127,9 +158,10 @@ func refusal(err error) commands.Reason {
 	return commands.FateUnknown
 }
 
-func (p *Program) queries(waiters *notify.Waiters) (*query.Query, error) {
+func (p *Program) queries(waiters *notify.Waiters, listing query.Catalog) (*query.Query, error) {
 	return query.New(query.Config{
 		Reader: p.store, Epoch: p.store.Identity().Epoch, Type: p.types.Type, Limits: p.limitsView(), Log: p.log,
+		Catalog: listing,
 		Register: func(id commands.ID) (query.Waiter, bool) {
 			return waiters.Register(id, notify.AnyPayload)
 		},
@@ -139,13 +171,10 @@ func (p *Program) queries(waiters *notify.Waiters) (*query.Query, error) {
 	})
 }
 
-// maxWatched is how many streams one connection may watch (DESIGN section 3).
-const maxWatched = 256
-
 func (p *Program) limitsView() commands.LimitsView {
 	body := commands.DefaultBodyLimits
 	return commands.LimitsView{
-		MaxArray: body.Array, MaxBody: body.Bytes, MaxDepth: body.Depth, MaxWatched: maxWatched,
+		MaxArray: body.Array, MaxBody: body.Bytes, MaxDepth: body.Depth, MaxWatched: hub.MaxWatched,
 		ParkedPerStream: p.config.ParkedPerStream, ParkedPerSession: p.config.ParkedPerSession, Parked: p.config.Parked,
 		ParkSeconds: int(aggregate.DefaultParkFor / time.Second),
 	}

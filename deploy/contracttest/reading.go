@@ -106,8 +106,6 @@ var readingStreams = []row{
 	with(get("what a browser takes", "/v1/streams/$s", two, 200, stateView(2, "$b", 3), `ETag: "$b"`, revalidated), "Accept: text/html, */*;q=0.8"),
 }
 
-const forever = "Cache-Control: max-age=31536000, immutable"
-
 // DESIGN section 3, GET /v1/streams/{type}/{id}/events. The ETag holds the epoch, which a row cannot
 // know, so that it is looked at in a story.
 var readingChanges = []row{

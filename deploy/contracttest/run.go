@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,19 +26,29 @@ type Doorman struct {
 	RejectParked func(ctx context.Context, id commands.ID) error
 	// Limits are what it is to tell.
 	Limits commands.LimitsView
+	// Beat is the time between signs of life on a connection that watches; 0 where waiting for one would take
+	// too long, and the story is left out.
+	Beat time.Duration
+	// Client makes the requests, so that what passes can be looked at;
+	// http.DefaultClient when nil.
+	Client *http.Client
 }
 
 // Run holds a program against the whole table.
 func Run(t *testing.T, d Doorman) {
 	t.Helper()
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	if d.Client == nil {
+		d.Client = http.DefaultClient
+	}
+	t.Cleanup(d.Client.CloseIdleConnections)
 	for _, part := range []struct {
 		name string
 		rows []row
 	}{
 		{"accepting", accepting}, {"rejecting", rejecting}, {"refusing", refusing()}, {"conditions", conditions},
 		{"arrays", arrays()}, {"commands", readingCommands()}, {"streams", readingStreams}, {"changes", readingChanges},
-		{"addresses", addresses},
+		{"catalog", readingCatalog},
+		{"addresses", addresses}, {"notifications", notifications()},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
@@ -49,8 +60,14 @@ func Run(t *testing.T, d Doorman) {
 			}
 		})
 	}
+	d.tell(t, stories)
+	d.tell(t, watchedStories)
+}
+
+func (d Doorman) tell(t *testing.T, stories map[string]func(*visit)) {
+	t.Helper()
 	for name, story := range stories {
-		if name == operatorStory && d.RejectParked == nil {
+		if name == operatorStory && d.RejectParked == nil || name == heartbeatStory && d.Beat == 0 {
 			t.Logf("left out: %s", name)
 			continue
 		}
@@ -112,7 +129,7 @@ func (r *row) run(v *visit) {
 	for _, step := range r.given {
 		v.give(step)
 	}
-	r.check(v, send(v.request(r)))
+	r.check(v, v.send(v.request(r)))
 }
 
 func (r *row) check(v *visit, got answer) {
@@ -143,7 +160,7 @@ func (v *visit) give(step string) {
 
 func (v *visit) ask(r *row) (status int, header http.Header, body []byte) {
 	v.Helper()
-	got := send(v.request(r))
+	got := v.send(v.request(r))
 	require.NoError(v, got.err)
 	return got.status, got.header, got.body
 }
@@ -187,8 +204,8 @@ type answer struct {
 	err    error
 }
 
-func send(request *http.Request) (a answer) {
-	response, err := http.DefaultClient.Do(request)
+func (v *visit) send(request *http.Request) (a answer) {
+	response, err := v.doorman.Client.Do(request) //nolint:gosec // the address is that of the program under test
 	if err != nil {
 		a.err = err
 		return a
@@ -224,7 +241,7 @@ func (r *row) checkHeader(v *visit, header http.Header, status int) {
 }
 
 // match compares an answer with what is expected, as JSON. In the latter a text in angle brackets stands
-// for any of its kind: <id>, <position>, <time>, <text>, <seconds>, <any>.
+// for any of its kind: <id>, <position>, <mark>, <time>, <text>, <seconds>, <any>.
 func (v *visit) match(want string, got []byte) {
 	v.Helper()
 	want = v.fill(want)
@@ -240,6 +257,7 @@ func (v *visit) match(want string, got []byte) {
 var kinds = map[string]*regexp.Regexp{
 	"<id>":       regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`),
 	"<position>": regexp.MustCompile(`^[A-Za-z0-9]+-[1-9][0-9]*$`),
+	"<mark>":     regexp.MustCompile(`^[A-Za-z0-9]+-(0|[1-9][0-9]*)$`),
 	"<time>":     regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`),
 	"<text>":     regexp.MustCompile(`^.+$`),
 }

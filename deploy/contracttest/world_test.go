@@ -10,6 +10,8 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/projections/catalog"
+	"github.com/ticketed/doorman/projections/runner"
 )
 
 // world is a doorman in memory, as simple as can be: one command a round, judged by the real rules and
@@ -69,8 +71,12 @@ func (w *world) judge(stream commands.Stream, do func(*aggregate.Round, *aggrega
 	limits := aggregate.DefaultLimits
 	round := &aggregate.Round{Now: time.Now().UTC().Truncate(time.Microsecond), Limits: &limits, Facts: w, Lot: &w.lot, Clock: w.clock}
 	do(round, inst)
+	round.Finish()
 	for _, p := range round.Result.Park {
 		w.facts[p.ID] = aggregate.Fact{Standing: aggregate.Parked, Stream: p.Stream, Hash: p.Hash}
+		w.parked[p.ID] = p
+	}
+	for _, p := range round.Result.Extend {
 		w.parked[p.ID] = p
 	}
 	covered := store.Range{First: uint64(len(w.log)) + 1}
@@ -161,6 +167,13 @@ func (w *world) StateBefore(ctx context.Context, stream commands.Stream, version
 func (w *world) Changes(_ context.Context, stream commands.Stream, after uint64, limit int) ([]store.Change, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var version uint64
+	if inst := w.streams[stream]; inst != nil {
+		version = inst.Head.Version
+	}
+	if after > version {
+		return nil, store.ErrNotKept
+	}
 	var all []store.Change
 	for _, o := range w.log {
 		if o.Stream != stream {
@@ -192,10 +205,24 @@ func (w *world) Status(_ context.Context, ids []commands.ID) ([]store.CommandSta
 			}
 		}
 		if p := w.parked[id]; p != nil {
-			all[i].Waiting, all[i].Until = p, w.began.Add(p.Deadline)
+			all[i].Waiting, all[i].Until = p, p.Until
 		}
 	}
 	return all, nil
+}
+
+// WaitingOf is store.Reader's.
+func (w *world) WaitingOf(_ context.Context, sessions []string, limit int) ([]store.CommandStatus, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []store.CommandStatus
+	for id, p := range w.parked {
+		if p.Session != "" && slices.Contains(sessions, p.Session) {
+			all = append(all, store.CommandStatus{ID: id, Waiting: p, Until: p.Until})
+		}
+	}
+	slices.SortFunc(all, func(a, b store.CommandStatus) int { return a.Waiting.ParkedAt.Compare(b.Waiting.ParkedAt) })
+	return all[:min(limit, len(all))], nil
 }
 
 // Lookup is store.Reader's.
@@ -230,4 +257,23 @@ func (w *world) End(context.Context) (uint64, error) {
 // DeadLetters is store.Reader's; none are kept here.
 func (w *world) DeadLetters(context.Context, uint64, int) ([]store.DeadLetter, error) {
 	return nil, nil
+}
+
+// epoch is that of every world.
+const epoch = "test"
+
+// Page is query.Catalog's: there is no lag here.
+func (w *world) Page(_ context.Context, ask catalog.Ask) (*catalog.Page, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	page := &catalog.Page{At: runner.Checkpoint{Epoch: epoch, Position: uint64(len(w.log))}}
+	for _, row := range slices.Backward(catalog.Fold(w.log)) {
+		if (ask.Type == "" || ask.Type == row.Stream.Type) && row.Position < ask.Newest() {
+			page.Rows = append(page.Rows, row)
+		}
+	}
+	if page.More = len(page.Rows) > ask.Limit; page.More {
+		page.Rows = page.Rows[:ask.Limit]
+	}
+	return page, nil
 }
