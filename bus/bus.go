@@ -56,5 +56,10 @@ type Publisher interface {
 	PublishAsync(topic string, m *message.Message, done func(error))
 }
 
+// DeliveriesKey is the metadata key under which a broker tells how often a message was delivered before and
+// came back: a decimal number above 0, and nothing at the first delivery. It is a lower bound, and a broker
+// that does not count says 1. Nobody publishes it.
+const DeliveriesKey = "deliveries"
+
 // LaneTopic names the topic of a lane.
 func LaneTopic(lane int) string { return fmt.Sprintf("lane.%d", lane) }

@@ -48,7 +48,7 @@
 //
 // When the connection is lost, the contexts of the messages in hand end, what nobody has read is taken
 // back, and all that was not acknowledged comes again over the next connection. A message that was delivered
-// before has [DeliveryCount] in its metadata.
+// before says so under bus.DeliveriesKey in its metadata.
 //
 // # Connections
 //

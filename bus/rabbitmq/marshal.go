@@ -11,9 +11,8 @@ import (
 	"github.com/ticketed/doorman/bus"
 )
 
-// DeliveryCount is the metadata key under which a message that was delivered before says how often. It is
-// the broker's header, and never published.
-const DeliveryCount = "x-delivery-count"
+// deliveryCount is the header in which a quorum queue counts how often a message was delivered before.
+const deliveryCount = "x-delivery-count"
 
 // check finds what AMQP cannot carry: written all the same, it would break the connection.
 func check(m *message.Message) error {
@@ -43,7 +42,7 @@ func marshal(m *message.Message, number uint64) amqp.Publishing {
 		Body:          m.Payload,
 	}
 	for key, value := range m.Metadata {
-		if key == DeliveryCount {
+		if key == deliveryCount || key == bus.DeliveriesKey { // they belong to a delivery
 			continue
 		}
 		if p.Headers == nil {
@@ -55,15 +54,43 @@ func marshal(m *message.Message, number uint64) amqp.Publishing {
 }
 
 // unmarshal makes the message of a delivery. Headers that are plain values become text, whoever put them
-// there; lists and tables are left out.
+// there; lists and tables are left out. How often it was delivered before is the broker's word alone.
 func unmarshal(d *amqp.Delivery) *message.Message {
 	m := message.NewMessage(d.MessageId, d.Body)
 	for key, value := range d.Headers {
+		if key == deliveryCount || key == bus.DeliveriesKey {
+			continue
+		}
 		if text, plain := plainText(value); plain {
 			m.Metadata[key] = text
 		}
 	}
+	if n := deliveries(d); n > 0 {
+		m.Metadata[bus.DeliveriesKey] = strconv.FormatInt(n, 10)
+	}
 	return m
+}
+
+// deliveries is how often a message was delivered before. Not every way of coming back is counted by every
+// version of the broker, but each is flagged.
+func deliveries(d *amqp.Delivery) int64 {
+	var n int64
+	switch count := d.Headers[deliveryCount].(type) {
+	case int64:
+		n = count
+	case int32:
+		n = int64(count)
+	case int16:
+		n = int64(count)
+	case int8:
+		n = int64(count)
+	case byte:
+		n = int64(count)
+	}
+	if d.Redelivered {
+		n = max(n, 1)
+	}
+	return n
 }
 
 func plainText(value any) (string, bool) {

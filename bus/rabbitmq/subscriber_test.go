@@ -9,7 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 )
 
@@ -62,7 +62,7 @@ func TestWhatWasNotAcknowledgedComesAgainInOrder(t *testing.T) {
 		again = take(t, messages, 1)
 	}
 	require.Equal(t, []string{"1"}, ids(again), "an acknowledgement after the cut is not noticed")
-	require.NotEmpty(t, again[0].Metadata.Get(rabbitmq.DeliveryCount))
+	require.Equal(t, "1", again[0].Metadata.Get(bus.DeliveriesKey))
 	again[0].Ack()
 	rest := ackAll(take(t, messages, 2))
 	require.Equal(t, []string{"2", "3", "4", "5", "6"}, append(rest, ackAll(take(t, messages, 3))...))
@@ -114,7 +114,7 @@ func TestHeadersOfAnyKindAreRead(t *testing.T) {
 	require.NoError(t, channel.Publish("", config.Prefix+"."+topic, true, false, amqp.Publishing{
 		Headers: amqp.Table{
 			"text": "a", "int": int32(-7), "long": int64(1 << 40), "yes": true, "at": at, "bytes": []byte("b"), "float": 1.5,
-			"table": amqp.Table{"x": "y"}, "list": []any{"z"}, "nothing": nil,
+			bus.DeliveriesKey: "7", "table": amqp.Table{"x": "y"}, "list": []any{"z"}, "nothing": nil,
 		},
 		MessageId: "foreign", Body: []byte("body"),
 	}))
@@ -129,12 +129,12 @@ func TestHeadersOfAnyKindAreRead(t *testing.T) {
 
 	m.Nack()
 	again := take(t, messages, 1)[0]
-	require.Equal(t, "1", again.Metadata.Get(rabbitmq.DeliveryCount), "the broker counts deliveries in an integer header")
+	require.Equal(t, "1", again.Metadata.Get(bus.DeliveriesKey), "the broker counts deliveries in an integer header")
 	require.NoError(t, openPublisher(t, config).Publish(topic, again.Copy()))
 	again.Ack()
 	copied := take(t, messages, 1)[0]
 	require.Equal(t, "a", copied.Metadata.Get("text"))
-	require.Empty(t, copied.Metadata.Get(rabbitmq.DeliveryCount), "the count belongs to the delivery")
+	require.Empty(t, copied.Metadata.Get(bus.DeliveriesKey), "the count belongs to the delivery")
 	copied.Ack()
 }
 
