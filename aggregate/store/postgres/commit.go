@@ -31,7 +31,7 @@ func (s *Store) Commit(ctx context.Context, batch *store.Batch) (store.Range, er
 	}
 	b := s.bodies.Get().(*body)
 	defer s.bodies.put(b)
-	if err := b.encode(batch, s.identity.Lanes); err != nil {
+	if err := b.encode(batch, s.Identity().Lanes); err != nil {
 		return store.Range{}, fmt.Errorf("postgres: %w", err)
 	}
 	var last uint64

@@ -10,11 +10,12 @@ import (
 )
 
 // SQLSTATEs that mean something to us (Postgres, Appendix A). Those of class DM are raised by
-// commit_batch.
+// commit_batch and acquire_lanes.
 const (
 	stateFenced          = "DM001"
 	stateIDKnown         = "DM002"
 	stateNotAsBelieved   = "DM003"
+	stateLanesChanged    = "DM004"
 	stateUniqueViolation = "23505"
 	stateUndefinedTable  = "42P01"
 	stateNoDatabase      = "3D000"

@@ -14,8 +14,8 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// acquireLanes calls the function of migrations/00003_acquire_lanes.sql.
-var acquireLanes = &statement{"acquire_lanes", `select lane, epoch, worked from acquire_lanes($1, $2)`}
+// acquireLanes calls the function of migrations/00006_lane_number.sql.
+var acquireLanes = &statement{"acquire_lanes", `select lane, epoch, worked from acquire_lanes($1, $2, $3)`}
 
 // endStuck ends sessions of this store that have a transaction open and wait for their client: of one
 // that froze after it had sent a commit but for its last few bytes. No time-out of the server covers that
@@ -30,10 +30,11 @@ select count(pg_terminate_backend(pid))
 // Acquire takes lanes over. It waits for commits that are under way, as long as a statement may take, and
 // ends those that hang because their client does.
 func (s *Store) Acquire(ctx context.Context, lanes []int, owner string) ([]store.Claim, error) {
+	known := s.identity.Load()
 	place := make(map[int]int, len(lanes))
 	for i, lane := range lanes {
-		if lane < 0 || lane >= s.identity.Lanes {
-			return nil, fmt.Errorf("postgres: there is no lane %d, there are %d", lane, s.identity.Lanes)
+		if lane < 0 || lane >= known.Lanes {
+			return nil, fmt.Errorf("postgres: there is no lane %d, there are %d", lane, known.Lanes)
 		}
 		if _, twice := place[lane]; twice {
 			return nil, fmt.Errorf("postgres: lane %d is asked for twice", lane)
@@ -51,9 +52,12 @@ func (s *Store) Acquire(ctx context.Context, lanes []int, owner string) ([]store
 			lane := r.int(0)
 			claims[place[lane]] = store.Claim{Lane: lane, Epoch: r.uint64(1), Worked: time.Duration(r.int64(2))}
 			return nil
-		}, lanesParam(lanes), []byte(owner))
+		}, lanesParam(lanes), []byte(owner), numberParam(known.generation))
 		if err == nil {
 			return claims, nil
+		}
+		if state(err) == stateLanesChanged {
+			return nil, fmt.Errorf("%w: this process goes by %d", store.ErrLanesChanged, known.Lanes)
 		}
 		if answer := state(err); answer != stateLockTimeout && answer != stateTimeout || ctx.Err() != nil {
 			return nil, failure("acquire lanes", err)
@@ -115,9 +119,10 @@ func (s *Store) Load(ctx context.Context, streams []commands.Stream) ([]*store.R
 	var names, lanes column
 	names.start(pgtype.TextOID, len(streams))
 	lanes.start(pgtype.Int4OID, len(streams))
+	count := s.Identity().Lanes
 	for i, stream := range streams {
 		names.name(stream)
-		lanes.int32(int32(stream.Lane(s.identity.Lanes)))
+		lanes.int32(int32(stream.Lane(count)))
 		records[i] = &store.Record{Stream: stream}
 	}
 	err := s.reads.query(ctx, loadStreams, func(r row) error {

@@ -172,34 +172,35 @@ func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 }
 
 // check compares what is in the database with what this program needs, and reads the identity.
-func check(ctx context.Context, config Config) (store.Identity, error) {
+func check(ctx context.Context, config Config) (identity, error) {
 	provider, db, err := config.goose()
 	if err != nil {
-		return store.Identity{}, err
+		return identity{}, err
 	}
 	defer closeDB(db)
 	applied, err := appliedAt(ctx, db)
 	if err != nil {
-		return store.Identity{}, failure("read the migrations", err)
+		return identity{}, failure("read the migrations", err)
 	}
 	if err := compare(config.Schema, provider.ListSources(), applied); err != nil {
-		return store.Identity{}, err
+		return identity{}, err
 	}
-	var identity store.Identity
-	err = db.QueryRowContext(ctx, `select epoch, lanes from meta`).Scan(&identity.Epoch, &identity.Lanes)
+	var known identity
+	err = db.QueryRowContext(ctx, `select epoch, lanes, generation from meta`).
+		Scan(&known.Epoch, &known.Lanes, &known.generation)
 	if errors.Is(err, sql.ErrNoRows) {
-		return store.Identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run the migrations again",
+		return identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run the migrations again",
 			store.ErrSchema, config.Schema)
 	}
 	if err != nil {
-		return store.Identity{}, failure("read the identity", err)
+		return identity{}, failure("read the identity", err)
 	}
-	if config.Lanes != 0 && config.Lanes != identity.Lanes {
-		return store.Identity{}, fmt.Errorf("%w: schema %q has %d lanes and %d are configured: configure %d, "+
-			"or have the number changed by an operator",
-			store.ErrSchema, config.Schema, identity.Lanes, config.Lanes, identity.Lanes)
+	if config.Lanes != 0 && config.Lanes != known.Lanes {
+		return identity{}, fmt.Errorf("%w: schema %q has %d lanes and %d are configured: configure %d, "+
+			"or change the number with 'doorman lanes set'",
+			store.ErrSchema, config.Schema, known.Lanes, config.Lanes, known.Lanes)
 	}
-	return identity, nil
+	return known, nil
 }
 
 func compare(schema string, known []*goose.Source, applied map[int64]time.Time) error {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ticketed/doorman/aggregate/store"
 )
@@ -10,7 +11,7 @@ import (
 // Store is a store in one schema of a Postgres database.
 type Store struct {
 	config   Config
-	identity store.Identity
+	identity atomic.Pointer[identity]
 	commits  *pool // for what workers do to keep their lanes and commit alone, so that readers never keep them waiting
 	reads    *pool
 	bodies   *bodies
@@ -41,11 +42,12 @@ func open(ctx context.Context, config Config) (*Store, error) {
 			return nil, err
 		}
 	}
-	identity, err := check(ctx, config)
+	known, err := check(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{config: config, identity: identity, bodies: newBodies()}
+	s := &Store{config: config, bodies: newBodies()}
+	s.identity.Store(&known)
 	if s.commits, err = config.open(ctx, commitConns); err != nil {
 		return nil, err
 	}
@@ -57,8 +59,15 @@ func open(ctx context.Context, config Config) (*Store, error) {
 	return s, nil
 }
 
-// Identity tells the epoch of the log and the number of lanes.
-func (s *Store) Identity() store.Identity { return s.identity }
+// identity is what this process goes by.
+type identity struct {
+	store.Identity
+	generation uint64 // of the lanes
+}
+
+// Identity tells the epoch of the log and the number of lanes: those it had when the store was opened, or that
+// were adopted since.
+func (s *Store) Identity() store.Identity { return s.identity.Load().Identity }
 
 // Ping asks the database for an answer.
 func (s *Store) Ping(ctx context.Context) error {

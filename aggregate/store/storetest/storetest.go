@@ -34,6 +34,9 @@ type Backend struct {
 	// Crashed gives what is found after the process and the machine have stopped at this moment, without
 	// the store being closed: a store opened on what is on disk now. It is nil where a server keeps the data.
 	Crashed func(t testing.TB, s store.Store) store.Store
+	// Relane changes the number of lanes of the data that a store object is open on, and gives one that goes
+	// by the new number: the same one, or another one after closing it.
+	Relane func(t testing.TB, s store.Store, lanes int) store.Store
 }
 
 // Run checks a backend against the contract of package store: against all of it, or the groups named.
@@ -54,6 +57,9 @@ func Run(t *testing.T, backend Backend, groups ...string) {
 	}
 	if backend.Crashed != nil {
 		suite = append(suite, group{"Crashing", crashTests})
+	}
+	if backend.Relane != nil {
+		suite = append(suite, group{"Relaning", relaneTests})
 	}
 	for _, g := range suite {
 		if len(groups) > 0 && !slices.Contains(groups, g.name) {
@@ -84,14 +90,15 @@ type test struct {
 
 // data is one data set with the store objects that a test has open on it.
 type data struct {
-	t     testing.TB
-	open  func() store.Store
-	crash func(testing.TB, store.Store) store.Store
-	store store.Store // the one most tests work with
+	t      testing.TB
+	open   func() store.Store
+	crash  func(testing.TB, store.Store) store.Store
+	change func(testing.TB, store.Store, int) store.Store
+	store  store.Store // the one most tests work with
 }
 
 func newData(t testing.TB, backend Backend) *data {
-	d := &data{t: t, open: backend.Fresh(t), crash: backend.Crashed}
+	d := &data{t: t, open: backend.Fresh(t), crash: backend.Crashed, change: backend.Relane}
 	d.store = d.another()
 	return d
 }
