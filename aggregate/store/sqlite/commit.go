@@ -49,8 +49,8 @@ func (s *Store) mayCommit(claims []store.Claim) error {
 		return errNoClaims
 	}
 	for _, claim := range claims {
-		if claim.Lane < 0 || claim.Lane >= len(s.view.epochs) {
-			return fmt.Errorf("commit: there is no lane %d", claim.Lane)
+		if claim.Lane < 0 || claim.Lane >= len(s.view.epochs) { // any more
+			return fmt.Errorf("commit: %w: there is no lane %d", store.ErrFenced, claim.Lane)
 		}
 		if claim.Epoch != s.view.epochs[claim.Lane] {
 			return fmt.Errorf("commit: %w: lane %d is at epoch %d, the claim at %d",

@@ -55,7 +55,7 @@ func (s *Store) load() error {
 		return err
 	}
 	if s.config.Lanes != 0 && int64(s.config.Lanes) != lanes {
-		return fmt.Errorf("%w: it has %d lanes and %d are configured; configure %d, or change the store with an admin operation",
+		return fmt.Errorf("%w: it has %d lanes and %d are configured; configure %d, or change the number with 'doorman lanes set'",
 			store.ErrSchema, lanes, s.config.Lanes, lanes)
 	}
 	s.identity = store.Identity{Epoch: string(epoch), Lanes: int(lanes)}

@@ -77,12 +77,7 @@ func appliedAt(ctx context.Context, path string) (map[int64]time.Time, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	how := "?mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
-		// Nobody has it open. Otherwise SQLite would make the files of a log beside it, and leave them.
-		how += "&immutable=1"
-	}
-	db, err := sql.Open("sqlite", address(path)+how)
+	db, err := openToRead(path)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +102,16 @@ func appliedAt(ctx context.Context, path string) (map[int64]time.Time, error) {
 		applied[version] = at.UTC()
 	}
 	return applied, rows.Err()
+}
+
+// openToRead opens the file for reading alone, beside a process that may be using it.
+func openToRead(path string) (*sql.DB, error) {
+	how := "?mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		// Nobody has it open. Otherwise SQLite would make the files of a log beside it, and leave them.
+		how += "&immutable=1"
+	}
+	return sql.Open("sqlite", address(path)+how)
 }
 
 // address is the file as a URI, whatever characters its path has.

@@ -34,6 +34,20 @@ func settling(every uint64) storetest.Backend {
 		Crashed: func(t testing.TB, s store.Store) store.Store {
 			return open(t, config(copied(t, s.(*sqlite.Store).Dir())).SettlingEvery(every))
 		},
+		Relane: func(t testing.TB, s store.Store, lanes int) store.Store {
+			t.Helper()
+			c := config(s.(*sqlite.Store).Dir()).SettlingEvery(every)
+			_, err := sqlite.SetLanes(context.Background(), c, lanes)
+			require.ErrorIs(t, err, store.ErrUnavailable, "it is in use")
+			require.ErrorContains(t, err, "in use by another doorman (process ")
+			before := s.Identity().Lanes
+			require.NoError(t, s.Close())
+			was, err := sqlite.SetLanes(context.Background(), c, lanes)
+			require.NoError(t, err)
+			require.Equal(t, before, was)
+			c.Lanes = lanes
+			return open(t, c)
+		},
 	}
 }
 
