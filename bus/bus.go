@@ -61,5 +61,9 @@ type Publisher interface {
 // that does not count says 1. Nobody publishes it.
 const DeliveriesKey = "deliveries"
 
+// ViaKey is the metadata key of the gateway that made a frame (SenderConfig.Via), so that it can be told at once
+// what its commands come to.
+const ViaKey = "via"
+
 // LaneTopic names the topic of a lane.
 func LaneTopic(lane int) string { return fmt.Sprintf("lane.%d", lane) }

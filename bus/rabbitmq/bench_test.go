@@ -132,3 +132,30 @@ func reportRate(b *testing.B) {
 	b.Helper()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 }
+
+// Notices in batches of 500 as a relay publishes them, each with the headers of an event, to an exchange
+// that nobody has bound a queue to and to one with a durable quorum queue.
+func BenchmarkNoticesToNobody(b *testing.B) { benchNotices(b, false) }
+func BenchmarkNoticesToAQueue(b *testing.B) { benchNotices(b, true) }
+
+func benchNotices(b *testing.B, bound bool) {
+	b.Helper()
+	config := rabbitmqtest.Config(b)
+	e := openExchanges(b, config)
+	if bound {
+		foreign(b, config, "#", amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
+	}
+	batch := notices(0, 500, "order.line_added")
+	for i := range batch {
+		batch[i].Body = make([]byte, benchPayload)
+		for _, key := range []string{"type", "source", "subject", "time", "position", "correlationid", "causationid"} {
+			batch[i].Headers["cloudEvents_"+key] = "01977b2e-5b0c-7d31-9d3c-6f1a2b3c4d5e"
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += len(batch) {
+		require.NoError(b, e.Publish(b.Context(), batch))
+	}
+	reportRate(b)
+}

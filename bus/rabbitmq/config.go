@@ -26,6 +26,7 @@ const (
 	DefaultConfirmTimeout  = 10 * time.Second
 	DefaultConnectTimeout  = 10 * time.Second
 	DefaultMaxBackoff      = 5 * time.Second
+	DefaultRefusalPatience = 10 * time.Second
 )
 
 const (
@@ -85,12 +86,18 @@ type Config struct {
 	ConnectTimeout time.Duration // for an attempt to connect, and for Subscribe; 10 s by default
 	MaxBackoff     time.Duration // between attempts to connect; 5 s by default
 
+	// RefusalPatience is how long a notice that somebody's queue refuses is tried again, before it is
+	// passed over; 10 s by default (DESIGN section 4).
+	RefusalPatience time.Duration
+
 	// Expire has the broker delete queues that nobody has subscribed to or declared for so long, with
 	// all that is in them. It is for tests alone.
 	Expire time.Duration
 
 	// Logger is told when connections come and go; slog.Default() by default.
 	Logger *slog.Logger
+	// Metrics may be nil.
+	Metrics Metrics
 }
 
 func (c Config) withDefaults() Config {
@@ -116,6 +123,7 @@ func (c Config) withDefaults() Config {
 		{&c.ConfirmTimeout, DefaultConfirmTimeout},
 		{&c.ConnectTimeout, DefaultConnectTimeout},
 		{&c.MaxBackoff, DefaultMaxBackoff},
+		{&c.RefusalPatience, DefaultRefusalPatience},
 	} {
 		if *setting.value == 0 {
 			*setting.value = setting.fallback
@@ -130,6 +138,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = NoMetrics{}
 	}
 	return c
 }
@@ -165,7 +176,7 @@ func (c Config) Validate() error {
 		wrong("prefetch must be %d at most, it is %d", maxPrefetch, c.Prefetch)
 	}
 	for name, value := range map[string]time.Duration{
-		"confirm": c.ConfirmTimeout, "connect": c.ConnectTimeout, "backoff": c.MaxBackoff, "expire": c.Expire,
+		"confirm": c.ConfirmTimeout, "connect": c.ConnectTimeout, "backoff": c.MaxBackoff, "refusal": c.RefusalPatience, "expire": c.Expire,
 	} {
 		if value < 0 {
 			wrong("the %s time must not be below 0, it is %s", name, value)

@@ -23,7 +23,7 @@ type link struct {
 	heartbeat time.Duration
 	greet     func(*session) error // before the session is used; an error gives it up
 	began     func(*session)       // the session is there to be used
-	blocked   func()               // the broker has stopped taking messages
+	blocked   func()               // the broker has stopped taking messages, or takes them again
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -32,17 +32,18 @@ type link struct {
 	mu      sync.Mutex
 	session *session
 	problem error         // why there is no session
-	changed chan struct{} // closed when either changes
+	changed chan struct{} // closed when either changes, or whether the session takes messages
 }
 
 // session is one connection from its first handshake to its end.
 type session struct {
 	conn    *amqp.Connection
-	socket  net.Conn
+	socket  *cork
 	closes  chan *amqp.Error
 	blocks  chan amqp.Blocking
 	blocked atomic.Pointer[string] // why the broker takes no messages; nil while it does
 	ended   chan struct{}          // closed when the connection cannot be used any more
+	outlet  *amqp.Channel          // to exchanges, where the connection is for those
 
 	mu    sync.Mutex
 	over  bool
@@ -173,7 +174,10 @@ func (l *link) live(attempt int, connected func()) error {
 	l.tell(s, nil)
 	connected()
 	l.began(s)
-	err = s.watch(l.ctx, l.blocked)
+	err = s.watch(l.ctx, func() {
+		l.tell(s, nil)
+		l.blocked()
+	})
 	l.tell(nil, err)
 	s.finish(0)
 	return err
@@ -201,8 +205,8 @@ func (l *link) dial(attempt int) (*session, error) {
 				return nil, err
 			}
 			unhook = context.AfterFunc(l.ctx, func() { socket.Close() })
-			s.socket = socket
-			return socket, socket.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
+			s.socket = &cork{Conn: socket}
+			return s.socket, socket.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
 		},
 	})
 	unhook()
@@ -219,8 +223,8 @@ func (l *link) dial(attempt int) (*session, error) {
 }
 
 // watch waits until the connection is lost, or ends it with the context. It tells when the broker stops
-// taking messages, as it does when it runs out of memory or disk.
-func (s *session) watch(ctx context.Context, blocked func()) error {
+// taking messages, as it does when it runs out of memory or disk, and when it takes them again.
+func (s *session) watch(ctx context.Context, changed func()) error {
 	for {
 		select {
 		case problem, some := <-s.closes:
@@ -234,9 +238,10 @@ func (s *session) watch(ctx context.Context, blocked func()) error {
 				s.blocks = nil
 			case change.Active:
 				s.blocked.Store(&change.Reason)
-				blocked()
+				changed()
 			default:
 				s.blocked.Store(nil)
+				changed()
 			}
 		case <-ctx.Done():
 			_ = s.conn.CloseDeadline(time.Now().Add(closeGrace))

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type Broker struct {
 	t    testing.TB
 	env  []string
 	port int
+
+	pidFile string
 }
 
 // NewBroker starts a broker. The end of the test stops it.
@@ -43,7 +46,7 @@ func NewBroker(t testing.TB) *Broker {
 		t.Fatal(err)
 	}
 	ports := freePorts(t, 2)
-	b := &Broker{t: t, port: ports[0]}
+	b := &Broker{t: t, port: ports[0], pidFile: filepath.Join(folder, "pid")}
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nloopback_users = none\nheartbeat = 10\n", b.port)
 	configFile := filepath.Join(folder, "rabbitmq.conf")
 	if err := os.WriteFile(configFile, []byte(config), 0o644); err != nil { //nolint:gosec // as above
@@ -60,7 +63,7 @@ func NewBroker(t testing.TB) *Broker {
 		"RABBITMQ_DIST_PORT="+strconv.Itoa(ports[1]),
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(folder, "data"),
 		"RABBITMQ_LOG_BASE="+filepath.Join(folder, "log"),
-		"RABBITMQ_PID_FILE="+filepath.Join(folder, "pid"),
+		"RABBITMQ_PID_FILE="+b.pidFile,
 		"RABBITMQ_CONFIG_FILE="+configFile,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1",
@@ -115,6 +118,45 @@ func (b *Broker) Start() {
 
 // Stop ends the broker in good order. What is confirmed is on its disk.
 func (b *Broker) Stop() { b.run("rabbitmqctl", "shutdown", "--timeout", "60") }
+
+// Kill ends the broker from one instant to the next, as the machine's loss of power would but for what the
+// operating system has yet to write. What is confirmed is on its disk.
+func (b *Broker) Kill() {
+	b.t.Helper()
+	text, err := os.ReadFile(b.pidFile)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		b.t.Fatalf("the process id of RabbitMQ is %q: %v", text, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		b.t.Fatalf("killing RabbitMQ: %v", err)
+	}
+	for syscall.Kill(pid, 0) == nil && !zombie(pid) {
+		time.Sleep(time.Millisecond) // nothing tells of the end of somebody else's child
+	}
+}
+
+// zombie tells whether a process has ended and nobody has asked how.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(rest, "Z")
+}
+
+// Tell gives what rabbitmqctl answers, for the eyes of whoever reads why a test failed.
+func (b *Broker) Tell(args ...string) string {
+	said, err := b.command("rabbitmqctl", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s%v", said, err)
+	}
+	return string(said)
+}
 
 // Starve has the broker believe that it has used up its memory, or lets it recover.
 func (b *Broker) Starve(starve bool) {

@@ -78,6 +78,12 @@ func DeleteQueues(t testing.TB, config rabbitmq.Config, topics ...string) {
 		t.Errorf("queues of %s stay behind: %v", config.Prefix, err)
 		return
 	}
+	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange} {
+		if err := channel.ExchangeDelete(config.Prefix+"."+name, false, false); err != nil {
+			t.Errorf("the exchange %s under %s stays behind: %v", name, config.Prefix, err)
+			return
+		}
+	}
 	for _, topic := range topics {
 		if _, err := channel.QueueDelete(config.Prefix+"."+topic, false, false, false); err != nil {
 			t.Errorf("the queue of %s under %s stays behind: %v", topic, config.Prefix, err)

@@ -1,0 +1,26 @@
+package bus
+
+// The topic exchanges to which other services bind their queues (DESIGN section 4), without the prefix that
+// all names on a broker have.
+const (
+	EventsExchange   = "events"   // every event that landed
+	OutcomesExchange = "outcomes" // every outcome
+)
+
+// Notice is one message for whoever wants to know: it goes to every queue that is bound to its exchange for
+// its routing key, and nowhere when there is none. It must not be changed until it is published.
+type Notice struct {
+	// Exchange is one of those above. Empty, the notice goes to the one queue that RoutingKey names, as an
+	// answer does to whoever asked for one.
+	Exchange    string
+	RoutingKey  string // 255 bytes at most, as is MessageID
+	MessageID   string
+	ContentType string
+	// CorrelationID is what whoever asked called the question.
+	CorrelationID string
+	// Headers are text, numbers (not unsigned ones of 32 or 64 bits), truth values, times or nil.
+	Headers map[string]any
+	Body    []byte
+	// Persistent has durable queues keep it over a restart of the broker.
+	Persistent bool
+}
