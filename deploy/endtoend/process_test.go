@@ -132,6 +132,7 @@ func run(t *testing.T, environ []string, line ...string) *process {
 	s.child = exec.Command(line[0], line[1:]...) //nolint:gosec,noctx // it is to be ended in many ways, none of them the context's
 	s.child.Env = append(append(plainEnvironment(), actAsDoorman+"=1"), environ...)
 	s.child.Stdout, s.child.Stderr = &s.out, s.log
+	s.child.WaitDelay = patience // a child of its own may have its output open still
 	stdin, err := s.child.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, s.child.Start())

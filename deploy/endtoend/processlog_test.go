@@ -109,11 +109,13 @@ func TestSendingARealLogGoesOnAfterKills(t *testing.T) {
 		sending := doorman(t, nil, "send", "-f", processLog(t), "--url", p.url(), "--shuffle", "64", "--verify",
 			"--parallel", "16", "--array", "8", "--seed", strconv.FormatUint(random.Uint64N(1<<32), 10))
 		for range 2 {
-			enough := permitSteps/8 + random.IntN(permitSteps/8)
+			enough, late := permitSteps/8+random.IntN(permitSteps/8), soon(t)
 			for metric(t, p, landings) < enough {
 				select {
 				case <-sending.ended:
 					require.FailNow(t, "it ended before the server was killed", "%s%s", &sending.out, sending.log)
+				case <-late.Done():
+					require.FailNow(t, "in vain: commands land", "%s", sending.log)
 				default:
 				}
 			}

@@ -51,7 +51,11 @@ func TestABrowserFollows(t *testing.T) {
 	require.NoError(t, err, "This test drives a browser: let deploy/services.sh chromium install it (as root), or apt-get install chromium, "+
 		"or name one in DOORMAN_TEST_CHROMIUM.")
 	told := make(chan seen, 1000)
-	var page string
+	p := onSQLite(t)
+	stream, session := commands.Stream{Type: "ledger", ID: commands.NewID().String()}, commands.NewID().String()
+	page := `<!doctype html><script>const address = ` + addressOf(t, p, stream, session) + `;
+let before = Promise.resolve();
+const say = what => { before = before.then(() => fetch('/seen', {method: 'POST', body: JSON.stringify(what)})); };` + script + `</script>`
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/page":
@@ -68,11 +72,6 @@ func TestABrowserFollows(t *testing.T) {
 		}
 	}))
 	t.Cleanup(site.Close)
-	p := onSQLite(t)
-	stream, session := commands.Stream{Type: "ledger", ID: commands.NewID().String()}, commands.NewID().String()
-	page = `<!doctype html><script>const address = ` + addressOf(t, p, stream, session) + `;
-let before = Promise.resolve();
-const say = what => { before = before.then(() => fetch('/seen', {method: 'POST', body: JSON.stringify(what)})); };` + script + `</script>`
 	server := p.start(t, "--cors-origins", site.URL)
 	folder, err := os.MkdirTemp("", "doorman-browser-") //nolint:usetesting // it writes there a moment after it was killed
 	require.NoError(t, err)

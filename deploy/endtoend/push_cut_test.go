@@ -62,7 +62,7 @@ func TestFollowersThatAreCutSkipNothing(t *testing.T) {
 		connections := 0
 		for _, f := range followers {
 			f.check(found)
-			connections += f.opened
+			connections += f.connections()
 		}
 		require.Greater(t, connections, len(followers)*(*pushRounds))
 		t.Logf("%d commands, %d followers, %d connections", load.size, len(followers), connections)
@@ -137,7 +137,7 @@ func TestAFollowerThatWasDisconnectedForSlownessResumes(t *testing.T) {
 		f.mu.Unlock()
 		f.check(found)
 		require.Equal(t, 1, metric(t, p, `doorman_notify_disconnected_total{cause="slow"}`))
-		require.Equal(t, 2, f.opened)
+		require.Equal(t, 2, f.connections())
 		server.stop()
 	})
 }

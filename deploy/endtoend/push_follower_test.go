@@ -192,6 +192,13 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
+// connections is how many there were so far.
+func (f *follower) connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened
+}
+
 func (f *follower) hasBegun() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

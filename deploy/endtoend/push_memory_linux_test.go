@@ -56,6 +56,7 @@ func stallingAt(t *testing.T, p *place, query string) net.Conn {
 	conn, err := dialer.DialContext(t.Context(), "tcp", p.listen)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = fmt.Fprintf(conn, "%s /v1/notifications?%s HTTP/1.1\r\nHost: doorman\r\n\r\n", http.MethodGet, query)
 	require.NoError(t, err)
 	return conn

@@ -24,7 +24,7 @@ import (
 // watchAt opens a connection that watches, and reads until it has been told what it is owed at first.
 func watchAt(t *testing.T, p *place, query string, header ...string) *http.Response {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience) // nothing is read for longer
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url()+"/v1/notifications?"+query, http.NoBody)
 	require.NoError(t, err)
 	for _, line := range header {
@@ -145,6 +145,7 @@ func stalledReaders(t *testing.T, p *place, stream commands.Stream, n int) []net
 		conn, err := dialer.DialContext(t.Context(), "tcp", p.listen)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
+		require.NoError(t, conn.SetDeadline(time.Now().Add(2*patience)))
 		_, err = fmt.Fprintf(conn, "GET /v1/notifications?stream=%s HTTP/1.1\r\nHost: doorman\r\n\r\n", stream)
 		require.NoError(t, err)
 		line, err := bufio.NewReaderSize(conn, 16).ReadString('\n')

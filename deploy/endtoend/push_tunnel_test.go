@@ -18,7 +18,8 @@ type tunnel struct {
 	carrying        sync.WaitGroup
 
 	mu    sync.Mutex
-	lines map[*line]bool
+	lines map[*line]bool // whether they are alive
+	over  bool           // there are to be no more
 }
 
 // line is one connection through a tunnel.
@@ -33,11 +34,12 @@ func newTunnel(t *testing.T, target string) *tunnel {
 	t.Cleanup(func() {
 		_ = l.Close()
 		w.mu.Lock()
+		w.over = true
 		for each := range w.lines {
 			each.close()
 		}
 		w.mu.Unlock()
-		w.carrying.Wait()
+		comesToAnEnd(t, "every line of the tunnel ends", w.carrying.Wait)
 	})
 	return w
 }
@@ -60,8 +62,13 @@ func (w *tunnel) carry() {
 		}
 		each := &line{near, far}
 		w.mu.Lock()
+		over := w.over
 		w.lines[each] = true
 		w.mu.Unlock()
+		if over { // nobody would close it any more
+			each.close()
+			return
+		}
 		w.carrying.Go(func() { w.copy(each, near, far) })
 		w.carrying.Go(func() { w.copy(each, far, near) })
 	}

@@ -54,7 +54,7 @@ func newSender(t *testing.T, url string, connections int) *sender {
 	for range connections {
 		workers.Go(s.work)
 	}
-	t.Cleanup(func() {
+	t.Cleanup(func() { // what is under way ends with the test's context
 		s.change(func() { s.over = true })
 		workers.Wait()
 	})
@@ -167,7 +167,12 @@ func (s *sender) work() {
 
 // post makes one request, and returns the commands that are to be sent again.
 func (s *sender) post(request []*commands.Command) (again []*commands.Command) {
-	response, err := s.http.Post(s.url+"/v1/commands", "application/json", bytes.NewReader(body(request))) //nolint:noctx // the client has its time
+	ask, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/v1/commands", bytes.NewReader(body(request)))
+	if err != nil {
+		panic(err) // it is of this package's making
+	}
+	ask.Header.Set("Content-Type", "application/json")
+	response, err := s.http.Do(ask)
 	if err != nil {
 		s.change(func() {
 			if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {

@@ -3,6 +3,7 @@
 package endtoend
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,10 +34,11 @@ type supply interface {
 // whatever is said.
 type cable struct {
 	address, target string
-	listener        net.Listener
-	mu              sync.Mutex
-	ends            []net.Conn
 	carrying        sync.WaitGroup
+
+	mu       sync.Mutex
+	listener net.Listener // nil while it is cut
+	ends     []net.Conn
 }
 
 func newCable(t *testing.T) *cable {
@@ -58,10 +61,12 @@ func (c *cable) url() string {
 
 func (c *cable) on(t *testing.T) {
 	t.Helper()
-	var err error
-	c.listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", c.address)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", c.address)
 	require.NoError(t, err)
-	c.carrying.Go(func() { c.carry(c.listener) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listener = l
+	c.carrying.Go(func() { c.carry(l) })
 }
 
 func (c *cable) carry(l net.Listener) {
@@ -75,12 +80,25 @@ func (c *cable) carry(l net.Listener) {
 			_ = near.Close()
 			continue
 		}
-		c.mu.Lock()
-		c.ends = append(c.ends, near, far)
-		c.mu.Unlock()
-		c.carrying.Go(func() { pipe(near, far) })
-		c.carrying.Go(func() { pipe(far, near) })
+		if !c.join(l, near, far) {
+			_ = near.Close()
+			_ = far.Close()
+			return
+		}
 	}
+}
+
+// join carries a connection, unless the cable was cut while it came about: nobody would end it any more.
+func (c *cable) join(l net.Listener, near, far net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listener != l {
+		return false
+	}
+	c.ends = append(c.ends, near, far)
+	c.carrying.Go(func() { pipe(near, far) })
+	c.carrying.Go(func() { pipe(far, near) })
+	return true
 }
 
 func pipe(from, to net.Conn) {
@@ -91,18 +109,87 @@ func pipe(from, to net.Conn) {
 
 func (c *cable) off(t *testing.T) {
 	t.Helper()
-	if c.listener == nil {
+	c.mu.Lock()
+	l, ends := c.listener, c.ends
+	c.listener, c.ends = nil, nil
+	c.mu.Unlock()
+	if l == nil {
 		return
 	}
-	_ = c.listener.Close()
-	c.listener = nil
-	c.mu.Lock()
-	for _, end := range c.ends {
+	_ = l.Close()
+	for _, end := range ends {
 		_ = end.Close()
 	}
-	c.ends = nil
-	c.mu.Unlock()
-	c.carrying.Wait()
+	comesToAnEnd(t, "every connection through the cable ends", c.carrying.Wait)
+}
+
+// comesToAnEnd waits for what is bound to end. When it does not, the test fails and tells what its processes say,
+// instead of hanging.
+func comesToAnEnd(t *testing.T, what string, wait func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		require.FailNow(t, "in vain: "+what)
+	}
+}
+
+// A cable that is cut while connections come about leaves none of them behind, which would be an outage for some
+// and not for others.
+func TestACableThatIsCutCarriesNothing(t *testing.T) {
+	t.Parallel()
+	far, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &cable{address: freeAddress(t), target: far.Addr().String()}
+	var others sync.WaitGroup
+	arrived := make(chan struct{}, 1)
+	others.Go(func() {
+		for {
+			conn, err := far.Accept()
+			if err != nil {
+				return
+			}
+			select {
+			case arrived <- struct{}{}:
+			default:
+			}
+			others.Go(func() { pipe(conn, conn) })
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range 8 {
+		others.Go(func() { comeAndWait(ctx, c.address) })
+	}
+	for range 100 {
+		c.on(t)
+		comesToAnEnd(t, "somebody comes through", func() { <-arrived })
+		c.off(t)
+	}
+	cancel()
+	require.NoError(t, far.Close())
+	comesToAnEnd(t, "everybody is told", others.Wait)
+}
+
+// comeAndWait connects again and again, and each time waits for the end of the connection.
+func comeAndWait(ctx context.Context, address string) {
+	for ctx.Err() == nil {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			pass(100 * time.Microsecond)
+			continue
+		}
+		// Of a connection that comes about as its listener closes, the system may forget to tell this end.
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		_, _ = conn.Read(make([]byte, 1))
+		stop()
+		_ = conn.Close()
+	}
 }
 
 // cluster is a Postgres of the test's own, that crashes.

@@ -67,7 +67,7 @@ func untried(t aggregate.Type) []Chain {
 	var chains []Chain
 	for _, info := range t.Commands() {
 		chains = append(chains, Chain{{
-			Info: info, Data: info.Example, Reason: commands.Failed, Detail: "trying the examples of this type took too long",
+			Info: info, Data: info.Example, Reason: commands.Failed, Detail: errTooLong.Error(),
 		}})
 	}
 	return chains
@@ -78,6 +78,7 @@ type search struct {
 	typ   aggregate.Type
 	infos []aggregate.CommandInfo
 	until time.Time
+	late  bool // time ran out before everything was tried
 	nodes []*node
 	byKey map[string]int
 }
@@ -103,7 +104,7 @@ func (s *search) explore() {
 	for at := 0; at < len(s.nodes); at++ { //nolint:intrange // there are more with each round
 		n := s.nodes[at]
 		for _, info := range s.infos {
-			if time.Now().After(s.until) {
+			if s.late = time.Now().After(s.until); s.late {
 				return
 			}
 			n.tried = append(n.tried, s.try(n.state, info))
@@ -122,7 +123,10 @@ func (s *search) begin() (found bool) {
 	return err == nil
 }
 
-var errTooMany = errors.New("its examples lead to too many states")
+var (
+	errTooMany = errors.New("its examples lead to too many states")
+	errTooLong = errors.New("trying the examples of this type took too long")
+)
 
 // node is the number of a state, a new one where it has not been met.
 func (s *search) node(state any) (int, error) {
@@ -241,6 +245,9 @@ func (s *search) wayTo(left []bool) (path []int, at int, found bool) {
 func (s *search) whyNot(c int) error {
 	if len(s.nodes) > 0 && c < len(s.nodes[0].tried) {
 		return s.nodes[0].tried[c].err
+	}
+	if s.late {
+		return errTooLong
 	}
 	return errors.New("it could not be tried")
 }

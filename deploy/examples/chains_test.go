@@ -133,4 +133,10 @@ func TestASearchIsBounded(t *testing.T) {
 	close(release)
 	require.Equal(t, "go (failed: trying the examples of this type took too long)", told(chains))
 	require.Equal(t, commands.Failed, chains[0][0].Reason)
+
+	// A search that finds no time to begin with ends the same way.
+	typ := endless.MustBuild()
+	late := &search{typ: typ, infos: typ.Commands(), until: time.Now().Add(-time.Second)}
+	late.explore()
+	require.Equal(t, told(chains), told(late.chains()))
 }
