@@ -42,7 +42,7 @@ func URL() string {
 }
 
 // Config names the shared broker and a prefix that nobody else uses. The end of the test deletes the queues
-// of the lanes below 64; others under that prefix go after minutes of disuse.
+// of the lanes below 64 and the exchanges; other queues under that prefix go after minutes of disuse.
 func Config(t testing.TB) rabbitmq.Config {
 	t.Helper()
 	Connect(t) // so that a missing broker is told here, in words
@@ -60,8 +60,28 @@ func Config(t testing.TB) rabbitmq.Config {
 			topics[i] = bus.LaneTopic(i)
 		}
 		DeleteQueues(t, config, topics...)
+		deleteExchanges(t, config)
 	})
 	return config
+}
+
+func deleteExchanges(t testing.TB, config rabbitmq.Config) {
+	t.Helper()
+	conn, err := amqp.Dial(config.URL)
+	if err != nil {
+		t.Errorf("exchanges of %s stay behind: %v", config.Prefix, err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	channel, err := conn.Channel()
+	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, "tail"} {
+		if err == nil {
+			err = channel.ExchangeDelete(config.Prefix+"."+name, false, false)
+		}
+	}
+	if err != nil {
+		t.Errorf("exchanges of %s stay behind: %v", config.Prefix, err)
+	}
 }
 
 // DeleteQueues deletes the queues of topics, whether or not they are there.
@@ -77,12 +97,6 @@ func DeleteQueues(t testing.TB, config rabbitmq.Config, topics ...string) {
 	if err != nil {
 		t.Errorf("queues of %s stay behind: %v", config.Prefix, err)
 		return
-	}
-	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange} {
-		if err := channel.ExchangeDelete(config.Prefix+"."+name, false, false); err != nil {
-			t.Errorf("the exchange %s under %s stays behind: %v", name, config.Prefix, err)
-			return
-		}
 	}
 	for _, topic := range topics {
 		if _, err := channel.QueueDelete(config.Prefix+"."+topic, false, false, false); err != nil {
