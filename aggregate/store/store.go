@@ -85,6 +85,11 @@ type Lanes interface {
 	// counting up in the order of batch.Outcomes, and returns the positions the batch covers. On any
 	// error the records and handles of the batch must no longer be used: load them again.
 	Commit(ctx context.Context, batch *Batch) (Range, error)
+
+	// SaveRelayed notes how far the log of lanes has been passed on, by the claims' Relayed, which only ever
+	// rises. Of the claims it takes those that hold their lane still; when that is not all of them it is
+	// ErrFenced. It may run beside commits, and keeps none waiting for long.
+	SaveRelayed(ctx context.Context, claims []Claim) error
 }
 
 // Claim is the right to commit on one lane.
@@ -94,6 +99,10 @@ type Claim struct {
 	// Worked is the lane's clock: how long it has been worked in all its life. Deadlines of parked
 	// commands are counted by it, so that an outage expires nothing. A commit saves it.
 	Worked time.Duration
+	// Relayed is how far the lane's outcomes have been passed on to other services: all of them at or below
+	// this position, some perhaps beyond. It is 0 in a new store, and the end of the log, as it was then, in
+	// one from before anything was passed on. SaveRelayed saves it; a commit does not look at it.
+	Relayed uint64
 }
 
 // Handle is what a backend remembers with a stream while a worker holds it. The worker passes it from

@@ -28,6 +28,10 @@ type Config struct {
 	Metrics Metrics
 	Log     *slog.Logger
 
+	// Acquired, when set, is told of the lanes' claims each time they were taken, before anything is committed
+	// with them. It must not block.
+	Acquired func([]store.Claim)
+
 	// Fenced, when set, is called when the worker would have to take its lanes again after it held them:
 	// somebody else took one, or the store was away, so that somebody may have. It takes none back by itself
 	// then but judges no more, and its frames stay unacknowledged: stop it, and start another with the lanes

@@ -175,6 +175,9 @@ func (d *desk) rebuild() bool {
 	for i := range backlog {
 		d.again = append(d.again, backlog[i].Stream)
 	}
+	if d.w.cfg.Acquired != nil {
+		d.w.cfg.Acquired(claims)
+	}
 	d.w.acquired()
 	return true
 }

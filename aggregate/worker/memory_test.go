@@ -67,6 +67,8 @@ func (m *memory) Acquire(_ context.Context, lanes []int, _ string) ([]store.Clai
 	return claims, nil
 }
 
+func (m *memory) SaveRelayed(context.Context, []store.Claim) error { return nil }
+
 func (m *memory) Backlog(_ context.Context, lanes []int) ([]store.Parked, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

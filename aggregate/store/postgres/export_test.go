@@ -12,3 +12,16 @@ func Unmake(ctx context.Context, config Config) error {
 	_, err = provider.DownTo(ctx, 0)
 	return err
 }
+
+// MigrateTo takes migrations back, or applies them, until the schema is of a version.
+func MigrateTo(ctx context.Context, config Config, version int64) error {
+	provider, db, err := config.withDefaults().goose()
+	if err != nil {
+		return err
+	}
+	defer closeDB(db)
+	if _, err = provider.DownTo(ctx, version); err == nil {
+		_, err = provider.UpTo(ctx, version)
+	}
+	return err
+}

@@ -14,8 +14,8 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// acquireLanes calls the function of migrations/00006_lane_number.sql.
-var acquireLanes = &statement{"acquire_lanes", `select lane, epoch, worked from acquire_lanes($1, $2, $3)`}
+// acquireLanes calls the function of migrations/00008_relays.sql.
+var acquireLanes = &statement{"acquire_lanes", `select lane, epoch, worked, relayed from acquire_lanes($1, $2, $3)`}
 
 // endStuck ends sessions of this store that have a transaction open and wait for their client: of one
 // that froze after it had sent a commit but for its last few bytes. No time-out of the server covers that
@@ -50,7 +50,7 @@ func (s *Store) Acquire(ctx context.Context, lanes []int, owner string) ([]store
 	for {
 		err := s.commits.query(ctx, acquireLanes, func(r row) error {
 			lane := r.int(0)
-			claims[place[lane]] = store.Claim{Lane: lane, Epoch: r.uint64(1), Worked: time.Duration(r.int64(2))}
+			claims[place[lane]] = store.Claim{Lane: lane, Epoch: r.uint64(1), Worked: time.Duration(r.int64(2)), Relayed: r.uint64(3)}
 			return nil
 		}, lanesParam(lanes), []byte(owner), numberParam(known.generation))
 		if err == nil {

@@ -48,8 +48,10 @@ func TestMigratingMakesAStoreThatOpensWithout(t *testing.T) {
 	require.Equal(t, identity, b.open().Identity(), "no number of lanes takes what is there")
 	status, err := postgres.MigrationStatus(context.Background(), b.config)
 	require.NoError(t, err)
-	for i, step := range status {
-		require.EqualValues(t, i+1, step.Version)
+	newest := int64(0)
+	for _, step := range status {
+		require.Greater(t, step.Version, newest)
+		newest = step.Version
 		require.Regexp(t, `^0000\d_[a-z_]+\.sql$`, step.Name)
 		require.True(t, step.Applied)
 		require.NotZero(t, step.AppliedAt)
@@ -76,7 +78,7 @@ func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
 	require.ErrorContains(t, refused(t, b.config), "use a newer program")
 	b.exec("delete from goose_db_version where version_id in (900, 5)")
 	b.config.Migrate = false
-	require.ErrorContains(t, refused(t, b.config), "lacks 1 of 5 migrations: run them")
+	require.Regexp(t, `lacks 1 of \d migrations: run them`, refused(t, b.config).Error())
 }
 
 func TestManyProcessesStartAtOnce(t *testing.T) {

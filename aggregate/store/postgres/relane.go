@@ -132,6 +132,15 @@ select n, 0, 0 from generate_series(0, $1::integer - 1) n
 update lanes set epoch = (select max(epoch) + 1 from lanes), worked = (select max(worked) from lanes),
        owner = '', acquired_at = null, worked_at = null`, nil},
 		{`delete from lanes where lane >= $1`, []any{wanted}},
+		// Any lane's streams may have been on any other one, so none has been passed on further than the one that
+		// is furthest behind. No claim made before saves more.
+		{`select from relays order by lane for update`, nil},
+		{`
+insert into relays (lane, epoch, position)
+select n, 0, (select coalesce(min(position), 0) from relays) from generate_series(0, $1::integer - 1) n
+    on conflict do nothing`, []any{wanted}},
+		{`update relays set epoch = 0, position = (select min(position) from relays)`, nil},
+		{`delete from relays where lane >= $1`, []any{wanted}},
 	} {
 		if _, err := tx.Exec(ctx, step.sql, step.args...); err != nil {
 			return err

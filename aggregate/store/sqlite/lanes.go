@@ -86,7 +86,12 @@ func (s *Store) Acquire(ctx context.Context, lanes []int, owner string) ([]store
 		claims = append(claims, store.Claim{Lane: lane, Epoch: s.view.epochs[lane] + 1, Worked: s.view.clocks[lane].worked})
 	}
 	err := s.writer.transaction(func() error {
-		for _, claim := range claims {
+		for i, claim := range claims {
+			relayed, err := s.writer.relayedOf(claim.Lane)
+			if err != nil {
+				return failed("acquire", err)
+			}
+			claims[i].Relayed = relayed
 			s.writer.takeLane.BindInt(1, int64(claim.Epoch))
 			s.writer.takeLane.BindText(2, owner)
 			s.writer.takeLane.BindInt(3, int64(claim.Lane))

@@ -18,8 +18,9 @@ const (
 	sqlParkedPlaces = `SELECT number, stream, lane, deadline FROM parked`
 	sqlMoveParked   = `UPDATE parked SET lane = ?, deadline = ? WHERE number = ?`
 	sqlForgetLanes  = `DELETE FROM lanes`
-	sqlNewLane      = `INSERT INTO lanes (lane, epoch, owner) VALUES (?, ?, '')`
+	sqlNewLane      = `INSERT INTO lanes (lane, epoch, owner, relayed) VALUES (?, ?, '', ?)`
 	sqlNewestEpoch  = `SELECT coalesce(max(epoch), 0) FROM lanes`
+	sqlLeastRelayed = `SELECT coalesce(min(relayed), 0) FROM lanes`
 )
 
 // SetLanes changes the number of lanes of the store in a data directory that no process uses, in one
@@ -54,6 +55,10 @@ func (s *Store) relane(lanes int) error {
 	}
 	// Epochs begin above all that ever were, those of lanes that once were included.
 	epoch, err := conn.Int(sqlNewestEpoch)
+	var relayed int64 // any lane's streams may have been on the one that is furthest behind
+	if err == nil {
+		relayed, err = conn.Int(sqlLeastRelayed)
+	}
 	if err == nil {
 		err = conn.Exec(sqlForgetLanes)
 	}
@@ -70,6 +75,7 @@ func (s *Store) relane(lanes int) error {
 		moved[lane].worked = furthest
 		insert.BindInt(1, int64(lane))
 		insert.BindInt(2, epoch+1)
+		insert.BindInt(3, relayed)
 		if err := insert.Run(); err != nil {
 			return failed("make the lanes", err)
 		}

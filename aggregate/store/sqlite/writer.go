@@ -36,7 +36,11 @@ const (
 	sqlInsertDeadLetter = `INSERT INTO dead_letters (at, id, stream, reason, cause, envelope)
 		VALUES (?, ?, ?, ?, ?, ?)`
 	sqlTakeLane = `UPDATE lanes SET epoch = ?, owner = ? WHERE lane = ?`
-	sqlSetMeta  = `UPDATE meta SET value = ? WHERE key = ?`
+
+	sqlReadRelayed = `SELECT relayed FROM lanes WHERE lane = ?`
+	sqlSaveRelayed = `UPDATE lanes SET relayed = ?1 WHERE lane = ?2 AND relayed < ?1`
+
+	sqlSetMeta = `UPDATE meta SET value = ? WHERE key = ?`
 )
 
 // writer is the one connection that writes, with its statements.
@@ -52,6 +56,8 @@ type writer struct {
 	park, unpark, extend *engine.Stmt
 
 	insertDeadLetter, takeLane, setMeta *engine.Stmt
+
+	readRelayed, saveRelayed *engine.Stmt
 
 	name, body []byte // scratch for making rows
 }
@@ -70,6 +76,7 @@ func openWriter(path string, pragmas []string) (*writer, error) {
 		sqlInsertPage:         &w.insertPage, sqlInsertSnapshot: &w.insertSnapshot,
 		sqlPark: &w.park, sqlUnpark: &w.unpark, sqlExtend: &w.extend,
 		sqlInsertDeadLetter: &w.insertDeadLetter, sqlTakeLane: &w.takeLane, sqlSetMeta: &w.setMeta,
+		sqlReadRelayed: &w.readRelayed, sqlSaveRelayed: &w.saveRelayed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.close())

@@ -45,6 +45,7 @@ func Run(t *testing.T, backend Backend, groups ...string) {
 		{"Positions", positionTests},
 		{"Ids", idTests},
 		{"Lanes", laneTests},
+		{"Relaying", relayTests},
 		{"Streams", streamTests},
 		{"Parking", parkingTests},
 		{"Waiting", waitingTests},
@@ -59,7 +60,7 @@ func Run(t *testing.T, backend Backend, groups ...string) {
 		suite = append(suite, group{"Crashing", crashTests})
 	}
 	if backend.Relane != nil {
-		suite = append(suite, group{"Relaning", relaneTests})
+		suite = append(suite, group{"Relaning", append(relaneTests, relayRelaneTests...)})
 	}
 	for _, g := range suite {
 		if len(groups) > 0 && !slices.Contains(groups, g.name) {
