@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
-	"time"
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
@@ -14,7 +12,6 @@ import (
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/aggregate/worker"
 	"github.com/ticketed/doorman/aggregate/worker/group"
-	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq"
 	"github.com/ticketed/doorman/notify"
 	"github.com/ticketed/doorman/projections/catalog"
@@ -35,13 +32,12 @@ const laneBound = rabbitmq.DefaultMaxMessages + rabbitmq.DefaultPrefetch + mostG
 // at once.
 type distributed struct {
 	*Program
-	waiters    *notify.Waiters       // of a gateway
-	feed       *feed.Feed            // of a gateway or projector
-	publisher  *rabbitmq.Publisher   // of a gateway
-	subscriber *rabbitmq.Subscriber  // of a worker
-	group      *group.Runner         // of a worker
-	listing    *catalog.Catalog      // of a gateway or projector
-	storeAway  atomic.Pointer[error] // what the store answered last, of a gateway; nil: it does
+	waiters *notify.Waiters  // of a gateway
+	feed    *feed.Feed       // of a gateway or projector
+	lanes   *laneUse         // of a gateway or worker
+	door    *door            // of a gateway
+	crew    *crew            // of a worker
+	listing *catalog.Catalog // of a gateway or projector
 }
 
 // wireDistributed is wire for processes that are connected by RabbitMQ.
@@ -64,16 +60,38 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 			return err
 		}
 	}
-	if p.config.has(RoleWorker) {
-		if err := d.startGroup(ctx); err != nil {
-			return err
-		}
+	if err := d.startLanes(ctx); err != nil {
+		return err
 	}
 	p.health.checks = d.checks()
 	if gateway {
-		return d.startGateway(ctx, routes)
+		return d.serveClients(ctx, clients{d.door, d.waiters, d.feed, d.listing, d.taking}, routes)
 	}
 	return nil
+}
+
+// startLanes takes commands to the lanes and works this process's share of them, as its roles are, with
+// whatever number of lanes there is.
+func (d *distributed) startLanes(ctx context.Context) error {
+	shared, ok := d.store.(*postgres.Store)
+	if !ok {
+		return fmt.Errorf("a %T is not for several processes", d.store)
+	}
+	d.lanes = d.newLaneUse(shared, busRabbitMQ)
+	var parts []*lanePart
+	if d.config.has(RoleGateway) {
+		d.door = &door{program: d.Program, lanes: d.lanes}
+		parts = append(parts, &lanePart{name: "sending", quiet: store.LanesUnsent, wants: unchanged, open: d.door.open, close: d.door.close})
+	}
+	if d.config.has(RoleWorker) {
+		late := &latecomers{program: d.Program, door: &door{program: d.Program, lanes: d.lanes}, lanes: d.lanes, keep: pastLanesFor}
+		d.crew = &crew{program: d.Program, adopt: shared.Adopt, make: d.newGroup(shared)}
+		d.metrics.read("doorman_lanes", "Lanes that are worked here.", d.crew.Lanes)
+		parts = append(parts,
+			&lanePart{name: "late frames", quiet: store.LanesUnsent, wants: late.wanted, open: late.open, close: late.close},
+			&lanePart{name: "working", quiet: store.LanesUnused, wants: unclosed, open: d.crew.open, close: d.crew.close})
+	}
+	return d.lanes.start(ctx, parts...)
 }
 
 // openCatalog opens the catalog of streams, and keeps it up to date where that is this process's role.
@@ -90,17 +108,8 @@ func (d *distributed) openCatalog(ctx context.Context) error {
 	return err
 }
 
-// startGroup works this process's share of the lanes.
-func (d *distributed) startGroup(ctx context.Context) error {
-	shared, ok := d.store.(*postgres.Store)
-	if !ok {
-		return fmt.Errorf("a %T has no list of workers to share the lanes out among", d.store)
-	}
-	var err error
-	if d.subscriber, err = connected(ctx, d.Program, rabbitmq.NewSubscriber, d.rabbitmq()); err != nil {
-		return err
-	}
-	d.onStop("giving back what was not judged", func(context.Context) error { return d.subscriber.Close() })
+// newGroup makes this process's part in the group of workers.
+func (d *distributed) newGroup(shared *postgres.Store) func(*rabbitmq.Subscriber, int) (*group.Runner, error) {
 	var observe []func(store.Range, *aggregate.Result)
 	if d.waiters != nil {
 		observe = append(observe, d.waiters.Observe)
@@ -108,49 +117,18 @@ func (d *distributed) startGroup(ctx context.Context) error {
 	if d.feed != nil {
 		observe = append(observe, d.feed.Observe)
 	}
-	d.group, err = group.New(group.Config{
-		Members: shared.Members(), Name: owner(), Lanes: d.store.Identity().Lanes, Log: d.log,
-		Make: func(lanes []int, fenced func()) (group.Worker, error) {
-			return worker.New(worker.Config{
-				Store: d.store, Types: d.types, Subscriber: d.subscriber, Lanes: lanes, Owner: owner(), Fenced: fenced,
-				Limits: d.limits(), CacheStreams: d.config.CachedStreams, CacheBytes: d.config.CacheMB << 20,
-				QueueBound: laneBound, Observe: observe, Metrics: d.metrics, Log: d.log,
-			})
-		},
-	})
-	if err != nil {
-		return err
+	return func(subscriber *rabbitmq.Subscriber, lanes int) (*group.Runner, error) {
+		return group.New(group.Config{
+			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
+			Make: func(lanes []int, fenced func()) (group.Worker, error) {
+				return worker.New(worker.Config{
+					Store: d.store, Types: d.types, Subscriber: subscriber, Lanes: lanes, Owner: owner(), Fenced: fenced,
+					Limits: d.limits(), CacheStreams: d.config.CachedStreams, CacheBytes: d.config.CacheMB << 20,
+					QueueBound: laneBound, Observe: observe, Metrics: d.metrics, Log: d.log,
+				})
+			},
+		})
 	}
-	d.onStop("stopping the worker", d.group.Shutdown)
-	d.metrics.read("doorman_lanes", "Lanes that are worked here.", func() int { return len(d.group.Lanes()) })
-	return d.group.Start(ctx)
-}
-
-// startGateway takes commands and answers over HTTP.
-func (d *distributed) startGateway(ctx context.Context, routes *http.ServeMux) error {
-	config := d.rabbitmq()
-	for lane := range d.store.Identity().Lanes {
-		config.Topics = append(config.Topics, bus.LaneTopic(lane))
-	}
-	var err error
-	if d.publisher, err = connected(ctx, d.Program, rabbitmq.NewPublisher, config); err != nil {
-		return err
-	}
-	d.onStop("closing the bus", func(context.Context) error { return d.publisher.Close() })
-	sender, err := bus.NewSender(d.publisher, bus.SenderConfig{Lanes: d.store.Identity().Lanes})
-	if err != nil {
-		return err
-	}
-	d.onStop("handing over what was accepted", sender.Close)
-	d.watchStore()
-	return d.serveClients(ctx, clients{sender, d.waiters, d.feed, d.listing, d.taking}, routes)
-}
-
-// rabbitmq is how this process uses the broker.
-func (d *distributed) rabbitmq() rabbitmq.Config {
-	config := d.config.rabbitmq()
-	config.Logger = d.log
-	return config
 }
 
 // connected connects to the broker, and waits for one that does not answer yet, as openStore does for the
@@ -182,63 +160,35 @@ func connected[T any](
 // workers or not.
 func (d *distributed) checks() []check {
 	all := []check{{"store", d.store.Ping}, {"bus", d.busReady}}
-	if d.group != nil {
-		all = append(all, check{"worker", func(context.Context) error { return d.group.Ready() }})
+	if d.crew != nil {
+		all = append(all, check{"worker", func(context.Context) error { return d.crew.Ready() }})
 	}
 	return all
 }
 
+// busReady is about the connections there are; while the number of lanes changes there are none.
 func (d *distributed) busReady(context.Context) error {
-	if d.publisher != nil {
-		if err := d.publisher.Ready(); err != nil {
-			return err
+	if d.door != nil {
+		if o := d.door.current.Load(); o != nil {
+			if err := o.publisher.Ready(); err != nil {
+				return err
+			}
 		}
 	}
-	if d.subscriber != nil {
-		return d.subscriber.Ready()
+	if d.crew != nil {
+		if subscriber, _ := d.crew.now(); subscriber != nil {
+			return subscriber.Ready()
+		}
 	}
 	return nil
 }
 
 // taking tells, without asking anybody, why no commands are taken at the moment: the bus or the store is
-// away. A worker's absence is no reason: what the bus has confirmed waits for one.
+// away, or the number of lanes is being changed. A worker's absence is no reason: what the bus has confirmed
+// waits for one.
 func (d *distributed) taking() error {
-	if away := d.storeAway.Load(); away != nil {
-		return *away
+	if away := d.lanes.away(); away != nil {
+		return away
 	}
-	return d.publisher.Ready()
-}
-
-// storeEvery is how often a gateway asks the store whether it answers: no commit of its own would tell.
-const storeEvery = time.Second
-
-// watchStore keeps what taking tells of the store.
-func (d *distributed) watchStore() {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(storeEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			asking, done := context.WithTimeout(ctx, probeTime)
-			err := d.store.Ping(asking)
-			done()
-			if err == nil {
-				d.storeAway.Store(nil)
-			} else {
-				d.storeAway.Store(&err)
-			}
-		}
-	}()
-	d.onStop("ending the watch over the store", func(context.Context) error {
-		cancel()
-		<-ended
-		return nil
-	})
+	return d.door.Ready()
 }

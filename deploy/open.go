@@ -14,12 +14,12 @@ import (
 )
 
 func (c *Config) postgres() postgres.Config {
-	return postgres.Config{URL: c.PostgresURL, Schema: c.PostgresSchema, Lanes: c.Lanes, Migrate: c.Migrate,
+	return postgres.Config{URL: c.PostgresURL, Schema: c.PostgresSchema, Lanes: c.lanesAsked(), Migrate: c.Migrate,
 		MaxConns: c.PostgresConnections}
 }
 
 func (c *Config) sqlite() sqlite.Config {
-	return sqlite.Config{Dir: c.DataDir, Lanes: c.Lanes, Migrate: c.Migrate, CacheBytes: c.SQLiteCacheMB << 20}
+	return sqlite.Config{Dir: c.DataDir, Lanes: c.lanesAsked(), Migrate: c.Migrate, CacheBytes: c.SQLiteCacheMB << 20}
 }
 
 func (c *Config) rabbitmq() rabbitmq.Config {

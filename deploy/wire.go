@@ -56,7 +56,7 @@ func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
 
 // clients are what those who send commands and ask for what became of them are served with.
 type clients struct {
-	sender  *bus.Sender
+	sender  commandSender
 	waiters *notify.Waiters
 	follow  *feed.Feed
 	listing query.Catalog
