@@ -29,7 +29,7 @@ type Exchanges struct {
 	link      *link
 	closeOnce sync.Once
 
-	turn chan struct{} // of whoever writes: holds a token while nobody does
+	turn     chan struct{} // of whoever writes: holds a token while nobody does
 	refusals refusals
 }
 

@@ -259,11 +259,3 @@ func TestAnExchangeThatIsDeletedIsDeclaredAgain(t *testing.T) {
 	require.NoError(t, channel.ExchangeDelete(config.Prefix+".events", false, false))
 	require.NoError(t, e.Publish(t.Context(), notices(0, 3, "x")))
 }
-
-type countedMetrics struct {
-	rabbitmq.NoMetrics
-
-	passedOver atomic.Int64
-}
-
-func (m *countedMetrics) PassedOver(n int) { m.passedOver.Add(int64(n)) }

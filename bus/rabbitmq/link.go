@@ -131,12 +131,16 @@ func (l *link) tell(s *session, problem error) {
 func (l *link) keep() {
 	defer close(l.stopped)
 	log := l.config.Logger.With("connection", l.purpose)
-	pause, silent := minBackoff, false
+	pause, silent, before := minBackoff, false, false
 	for attempt := 0; l.ctx.Err() == nil; attempt++ {
 		began := time.Now()
 		err := l.live(attempt, func() {
 			began, silent = time.Now(), false
 			log.Info("connected to RabbitMQ")
+			if before {
+				l.config.Metrics.Reconnected(l.purpose)
+			}
+			before = true
 		})
 		if l.ctx.Err() != nil {
 			break
@@ -175,9 +179,13 @@ func (l *link) live(attempt int, connected func()) error {
 	connected()
 	l.began(s)
 	err = s.watch(l.ctx, func() {
+		l.config.Metrics.Blocked(l.purpose, s.blocked.Load() != nil)
 		l.tell(s, nil)
 		l.blocked()
 	})
+	if s.blocked.Load() != nil { // the next one is not
+		l.config.Metrics.Blocked(l.purpose, false)
+	}
 	l.tell(nil, err)
 	s.finish(0)
 	return err

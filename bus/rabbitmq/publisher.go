@@ -106,6 +106,14 @@ func (p *Publisher) PublishAsync(topic string, m *message.Message, done func(err
 }
 
 func (p *Publisher) take(topic string, m *message.Message, done func(error)) error {
+	err := p.hand(topic, m, done)
+	if err != nil {
+		p.config.Metrics.PublishFailed(causeOf(err))
+	}
+	return err
+}
+
+func (p *Publisher) hand(topic string, m *message.Message, done func(error)) error {
 	if err := check(m); err != nil {
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}

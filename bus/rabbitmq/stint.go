@@ -96,6 +96,7 @@ func (st *stint) write() {
 				return
 			}
 		}
+		x.written = time.Now()
 		confirm, err := st.channel.PublishWithDeferredConfirm("", w.queue, true, false, marshal(x.message, x.number))
 		if err != nil {
 			st.stop(err)
@@ -235,12 +236,12 @@ func (st *stint) verdict(x *parcel) error {
 		return nil
 	case x.confirm.Acked():
 		st.missing.Store(true)
-		return fmt.Errorf("%w: RabbitMQ has no queue %s", bus.ErrUnavailable, w.queue)
+		return fmt.Errorf("%w: %w %s", bus.ErrUnavailable, errReturned, w.queue)
 	case st.channel.IsClosed(): // the library calls everything refused when a channel closes
 		return fmt.Errorf("%w: the channel was closed", bus.ErrFateUnknown)
 	default: // it says no more: a full queue and one without a leader are refused alike
-		return fmt.Errorf("%w: RabbitMQ refused it: the queue %s is full, or none of its nodes leads it at the moment",
-			bus.ErrUnavailable, w.queue)
+		return fmt.Errorf("%w: %w: the queue %s is full, or none of its nodes leads it at the moment",
+			bus.ErrUnavailable, errRefused, w.queue)
 	}
 }
 

@@ -158,6 +158,7 @@ func (s *subscription) consume(session *session, channel *amqp.Channel, deliveri
 
 func (s *subscription) hand(d *amqp.Delivery) {
 	m := unmarshal(d)
+	s.config.Metrics.Delivered(d.Redelivered)
 	ctx, cancel := context.WithCancel(s.ctx)
 	m.SetContext(ctx)
 	s.inHand.push(delivered{message: m, cancel: cancel, tag: d.DeliveryTag})
@@ -177,6 +178,8 @@ func (s *subscription) oldest() (acked, nacked <-chan struct{}) {
 // is neither. Its errors need no answer: the channel is closed then, and everything comes again.
 func (s *subscription) settle(channel *amqp.Channel) {
 	var acked uint64 // the last one of a row
+	before := s.inHand.len()
+	defer func() { s.config.Metrics.Settled(before - s.inHand.len()) }()
 	flush := func() {
 		if acked > 0 {
 			_ = channel.Ack(acked, true)
@@ -227,6 +230,7 @@ func (s *subscription) lose(session *session, channel *amqp.Channel) {
 
 // forget lets go of what is in hand. What nobody has read is taken back, because it comes again.
 func (s *subscription) forget() {
+	s.config.Metrics.Settled(s.inHand.len())
 	for s.inHand.len() > 0 {
 		d := s.inHand.pop()
 		d.cancel()

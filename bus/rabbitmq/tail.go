@@ -80,7 +80,7 @@ func (t *Tail) Publish(body []byte) {
 	}
 	t.number++ // those that are dropped too, so that they are missed
 	if t.waiting.len() >= tailMessages || len(body) > maxBody || t.bytes > 0 && t.bytes+len(body) > tailBytes {
-		t.config.Metrics.PassedOver(1)
+		t.config.Metrics.TailDropped()
 		return
 	}
 	t.waiting.push(tailMessage{t.number, body})

@@ -89,7 +89,7 @@ func TestWhatAPublisherCouldNotSendIsMissed(t *testing.T) {
 	proxy.Block("low on memory")
 	require.Eventually(t, func() bool { // until it has heard of that
 		publisher.Publish(make([]byte, 9<<20))
-		return dropped.passedOver.Load() > 0
+		return dropped.tailDropped.Load() > 0
 	}, patience, blink)
 	proxy.Block("")
 	for got := range told {

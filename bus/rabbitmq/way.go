@@ -37,7 +37,9 @@ type way struct {
 type parcel struct {
 	message  *message.Message
 	done     func(error)
+	handed   time.Time
 	deadline time.Time
+	written  time.Time                  // zero before; known to the writer, and to the hearer once confirm is there
 	number   uint64                     // on its channel, from 1
 	confirm  *amqp.DeferredConfirmation // nil until it has been written
 	answered bool
@@ -85,7 +87,8 @@ func (w *way) take(x *parcel) error {
 	case w.stint == nil && !w.begin(s):
 		return fmt.Errorf("publish to %s: %w: the connection to RabbitMQ was lost", w.topic, bus.ErrUnavailable)
 	}
-	x.deadline = time.Now().Add(w.config.ConfirmTimeout)
+	x.handed = time.Now()
+	x.deadline = x.handed.Add(w.config.ConfirmTimeout)
 	w.waiting.push(x)
 	w.pending++
 	w.bytes += size
@@ -111,9 +114,12 @@ func (w *way) close(x *parcel, err error) answer {
 	w.pending--
 	w.bytes -= len(x.message.Payload)
 	if err != nil {
-		err = fmt.Errorf("publish to %s: %w", w.topic, err)
+		w.config.Metrics.PublishFailed(causeOf(err))
+		return answer{x.done, fmt.Errorf("publish to %s: %w", w.topic, err)}
 	}
-	return answer{x.done, err}
+	now := time.Now()
+	w.config.Metrics.Published(now.Sub(x.handed), now.Sub(x.written))
+	return answer{x.done, nil}
 }
 
 // refuse answers what has not been written.
