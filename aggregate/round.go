@@ -33,6 +33,7 @@ type Answer struct {
 	ReplyTo string        // where it wants to be answered, empty for nowhere
 	// CorrelationID is what it calls its request there.
 	CorrelationID string
+	Via           string // the gateway that took it
 }
 
 // Failure is a command whose aggregate code broke.
@@ -225,8 +226,8 @@ func sameOr(same bool) Own {
 // answer notes what a single sender is told; like an outcome it keeps nothing of the frame.
 func (r *Round) answer(inst *Instance, ruling Ruling, env *commands.Envelope) {
 	a := Answer{Ruling: ruling, ID: env.ID, Stream: inst.Stream, Hash: env.Hash,
-		Session: env.Session, ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID}
-	detach(&a.Session, &a.ReplyTo, &a.CorrelationID)
+		Session: env.Session, ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID, Via: env.Via}
+	detach(&a.Session, &a.ReplyTo, &a.CorrelationID, &a.Via)
 	r.Result.Answers = append(r.Result.Answers, a)
 }
 

@@ -154,9 +154,9 @@ func (r *Round) outcome(inst *Instance, env *commands.Envelope) *commands.Outcom
 	o := &commands.Outcome{
 		ID: env.ID, Stream: inst.Stream, Type: env.Type, Ticket: env.Ticket, Policy: env.Policy,
 		Session: env.Session, Actor: env.Actor, Hash: env.Hash, At: r.Now, ReceivedAt: env.ReceivedAt, Version: inst.Head.Version,
-		ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID, TraceParent: env.TraceParent,
+		ReplyTo: env.ReplyTo, CorrelationID: env.CorrelationID, TraceParent: env.TraceParent, Via: env.Via,
 	}
-	detach(&o.Type, &o.Session, &o.Actor, &o.ReplyTo, &o.CorrelationID, &o.TraceParent)
+	detach(&o.Type, &o.Session, &o.Actor, &o.ReplyTo, &o.CorrelationID, &o.TraceParent, &o.Via)
 	return o
 }
 

@@ -21,6 +21,8 @@ const (
 type SenderConfig struct {
 	Lanes int // into how many lanes streams are divided; the same everywhere in a deployment
 
+	Via string // names this gateway to workers in other processes; nobody when empty
+
 	MaxFrame      int // commands of a frame; 256 by default
 	MaxFrameBytes int // of a frame, 1 MiB by default; a larger command travels in a frame of its own
 	InFlight      int // frames of a lane handed over and not confirmed; 4 by default

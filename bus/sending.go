@@ -137,6 +137,9 @@ func (l *sendingLane) handOver() {
 		l.lastSize = len(o.payload)
 		l.mu.Unlock()
 		m := message.NewMessage(o.id.String(), o.payload)
+		if l.config.Via != "" {
+			m.Metadata.Set(ViaKey, l.config.Via)
+		}
 		l.publisher.PublishAsync(l.topic, m, func(err error) { l.answer(o, err) })
 		l.mu.Lock()
 	}

@@ -84,6 +84,8 @@ type Envelope struct {
 	ReplyTo       string    // where another service wants the outcome; empty for none
 	CorrelationID string    // what that service calls it
 	TraceParent   string    // W3C trace context of the request
+	// Via is the gateway that took it, while it is on its way; it is not stored.
+	Via string
 }
 
 // Seal makes the envelope of a command accepted at the given moment.
@@ -95,7 +97,7 @@ func Seal(c Command, at time.Time) Envelope {
 func (e *Envelope) Clone() Envelope {
 	c := *e
 	c.Stream = e.Stream.Clone()
-	for _, text := range []*string{&c.Type, &c.Session, &c.Actor, &c.ReplyTo, &c.CorrelationID, &c.TraceParent} {
+	for _, text := range []*string{&c.Type, &c.Session, &c.Actor, &c.ReplyTo, &c.CorrelationID, &c.TraceParent, &c.Via} {
 		*text = strings.Clone(*text)
 	}
 	c.Data = bytes.Clone(e.Data)

@@ -27,7 +27,9 @@ type Outcome struct {
 	At       time.Time // when it was judged, UTC, whole microseconds
 	// ReceivedAt is when a gateway took the command. It is told to those who watch commits, not stored.
 	ReceivedAt time.Time
-	Version    uint64 // the stream's version after it
+	// Via is the gateway that took it, as far as that is known; likewise.
+	Via     string
+	Version uint64 // the stream's version after it
 
 	Events []Event // of a landing; the last one has version Version
 

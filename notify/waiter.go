@@ -25,6 +25,8 @@ type Waiter struct {
 	look     bool // what became of the command earlier is in the store
 	blocked  bool // it was not there at once, so that the poll has to look for it too
 	polled   bool // the poll has looked at least once since
+	expected bool // Interest expects its outcome
+	watched  bool // Interest watches for it
 }
 
 // Register begins to wait for a command. Call it before the command is sent, so that nothing is missed,
@@ -36,6 +38,13 @@ func (w *Waiters) Register(id commands.ID, hash commands.Hash) (*Waiter, bool) {
 	}
 	x := w.pool.Get().(*Waiter)
 	x.id, x.hash = id, hash
+	if hash == AnyPayload {
+		x.watched = true
+		w.config.Interest.WatchCommand(id)
+	} else {
+		x.expected = true
+		w.config.Interest.Expect(1)
+	}
 	s := w.shard(id)
 	s.Lock()
 	x.next = s.byID[id]
@@ -104,7 +113,14 @@ func (x *Waiter) Close() {
 	} else {
 		delete(s.byID, x.id)
 	}
+	expected, watched := x.expected, x.watched
 	s.Unlock()
+	if expected {
+		x.home.config.Interest.Expect(-1)
+	}
+	if watched {
+		x.home.config.Interest.UnwatchCommand(x.id)
+	}
 	x.home.waiting.Add(-1)
 	select {
 	case <-x.wake:
@@ -148,6 +164,7 @@ func (w *Waiters) Watch(stream commands.Stream) (*StreamWaiter, bool) {
 	x.next = r.byStream[stream]
 	r.byStream[stream] = x
 	r.Unlock()
+	w.config.Interest.WatchStream(stream)
 	return x, true
 }
 
@@ -179,6 +196,7 @@ func (x *StreamWaiter) Close() {
 		delete(r.byStream, x.stream)
 	}
 	r.Unlock()
+	x.home.config.Interest.UnwatchStream(x.stream)
 	r.waiting.Add(-1)
 }
 

@@ -28,9 +28,30 @@ type WaitersConfig struct {
 	PollEvery time.Duration
 	// Max is how many may wait at once, for commands and for streams each; 50,000 by default.
 	Max int
+	// Interest is told what is waited for here, where Observe is told no more than that of what other processes
+	// commit; it may be nil.
+	Interest Interest
 	// Log tells when the store cannot be read; nothing is told without it.
 	Log *slog.Logger
 }
+
+// Interest is told what is waited for.
+type Interest interface {
+	// Expect changes how many commands that were sent from here are waited for.
+	Expect(more int)
+	WatchCommand(id commands.ID)
+	UnwatchCommand(id commands.ID)
+	WatchStream(stream commands.Stream)
+	UnwatchStream(stream commands.Stream)
+}
+
+type noInterest struct{}
+
+func (noInterest) Expect(int)                    {}
+func (noInterest) WatchCommand(commands.ID)      {}
+func (noInterest) UnwatchCommand(commands.ID)    {}
+func (noInterest) WatchStream(commands.Stream)   {}
+func (noInterest) UnwatchStream(commands.Stream) {}
 
 // Waiters is the register of who waits: for the outcome of a command, or for a stream to change.
 //
@@ -72,6 +93,9 @@ func NewWaiters(config WaitersConfig) *Waiters {
 	}
 	if config.Max <= 0 {
 		config.Max = 50_000
+	}
+	if config.Interest == nil {
+		config.Interest = noInterest{}
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
@@ -120,6 +144,12 @@ func (w *Waiters) Stop() error {
 // result but the outcomes somebody waits for.
 func (w *Waiters) Observe(covered store.Range, result *aggregate.Result) {
 	w.heard.of(covered)
+	w.Tell(result)
+}
+
+// Tell tells the register what commands came to that somebody may wait for, in any order and more than once. It
+// does not count as having heard of the commit.
+func (w *Waiters) Tell(result *aggregate.Result) {
 	waiting := w.waiting.Load() > 0
 	for i := range result.Answers {
 		answer := &result.Answers[i]

@@ -102,6 +102,10 @@ func (w *Waiters) due(all bool) []commands.ID {
 			wanted := false
 			for x := first; x != nil; x = x.next {
 				if x.blocked && (all || !x.polled) {
+					if !x.watched { // it is read after this: nothing falls between
+						x.watched = true
+						w.config.Interest.WatchCommand(id)
+					}
 					wanted, x.polled = true, true
 				}
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/frame"
 	"github.com/ticketed/doorman/commands"
 )
@@ -65,6 +66,11 @@ func (in *inbox) receive(ctx context.Context, lane int, messages <-chan *message
 				return
 			}
 			envelopes, err := frame.Decode(m.Payload)
+			if via := m.Metadata.Get(bus.ViaKey); via != "" {
+				for i := range envelopes {
+					envelopes[i].Via = via
+				}
+			}
 			in.put(&arrival{message: m, lane: lane, commands: envelopes, left: len(envelopes), broken: err})
 		}
 	}

@@ -39,6 +39,15 @@ type States interface {
 	Fold(ctx context.Context, stream commands.Stream, state []byte, events []commands.Event) ([]byte, error)
 }
 
+// Interest is told what is watched here, where the feed hands on no more than that of what other processes
+// commit.
+type Interest interface {
+	// Watch returns when every commit that begins to be handed on has what concerns these. Unwatch ends one
+	// Watch of the same; it may overtake it.
+	Watch(streams []commands.Stream, sessions []string)
+	Unwatch(streams []commands.Stream, sessions []string)
+}
+
 // Metrics is told what the hub does.
 type Metrics interface {
 	// Told is called for each delivery with how many messages it had.
@@ -79,8 +88,10 @@ type Config struct {
 	// Without it they are not held back.
 	CPU func() time.Duration
 
-	Metrics Metrics
-	Log     *slog.Logger
+	// Interest may be nil: the feed hands on everything.
+	Interest Interest
+	Metrics  Metrics
+	Log      *slog.Logger
 }
 
 type noMetrics struct{}

@@ -28,6 +28,7 @@ type Conn struct {
 	slow         bool                 // it was owed too much
 	slot, place  int                  // among the beats
 
+	wants   []commands.Stream // what the hub's Interest was told, with the sessions; nil: nothing
 	closing sync.Once
 }
 
@@ -60,7 +61,11 @@ func (c *Conn) end(why string) {
 		h.mu.Lock()
 		c.phase = ended
 		h.forget(c)
+		wants := c.wants
 		h.mu.Unlock()
+		if wants != nil {
+			h.config.Interest.Unwatch(wants, c.sessions)
+		}
 		c.sink.Close(why)
 		if why != "" {
 			h.config.Metrics.Disconnected(why)

@@ -189,6 +189,7 @@ func (o *opened) reset(reason commands.ResetReason) error {
 // register makes the connection known; from now on it is noted what it is owed.
 func (o *opened) register() (start uint64, err error) {
 	h := o.hub
+	o.want()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopped {
@@ -204,6 +205,26 @@ func (o *opened) register() (start uint64, err error) {
 	}
 	o.registered, o.start = true, h.end
 	return h.end, nil
+}
+
+// want has the feed hand on what concerns the connection.
+func (o *opened) want() {
+	interest := o.hub.config.Interest
+	if interest == nil {
+		return
+	}
+	wants := make([]commands.Stream, len(o.watched))
+	for i, w := range o.watched {
+		wants[i] = w.Stream
+	}
+	o.hub.mu.Lock()
+	if o.phase == ended {
+		o.hub.mu.Unlock()
+		return
+	}
+	o.wants = wants
+	o.hub.mu.Unlock()
+	interest.Watch(wants, o.sessions)
 }
 
 // mostParked bounds how many parked commands are told when a connection opens.

@@ -38,7 +38,7 @@ type Config struct {
 type Commit struct {
 	// Covered are the positions; First is Last+1 when there are no outcomes.
 	Covered  store.Range
-	Outcomes []*commands.Outcome // those of Covered, in order
+	Outcomes []*commands.Outcome // those of Covered, in order; of another process's commit those that are wanted here
 	// States are the streams' states after each outcome that landed; nil when the commit was read from the
 	// log, which does not keep them.
 	States [][]byte
@@ -47,6 +47,9 @@ type Commit struct {
 	Park    []*aggregate.Waiting
 	Extend  []*aggregate.Waiting
 	Answers []aggregate.Answer
+
+	// Not nil: Outcomes and States are those that are wanted here, and it tells that others are wanted by now.
+	lacks func() bool
 }
 
 // Feed follows the log. All methods may be called from many goroutines.
@@ -64,6 +67,7 @@ type Feed struct {
 	subscribers []func(*Commit)
 	grown       chan struct{} // closed when end moves; nil while nobody waits
 	gap         chan struct{} // holds a token when something came early
+	missing     chan struct{} // holds a token when something is known not to come
 
 	lifecycle sync.Mutex
 	cancel    context.CancelFunc
@@ -92,7 +96,7 @@ func New(config Config) (*Feed, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Feed{config: config, gap: make(chan struct{}, 1)}
+	f := &Feed{config: config, gap: make(chan struct{}, 1), missing: make(chan struct{}, 1)}
 	f.tail.most = config.KeepBytes
 	f.pages.init(config.Reader, config.KeepBytes)
 	return f, nil
@@ -150,16 +154,52 @@ func (f *Feed) Subscribe(handle func(*Commit)) (after uint64) {
 // Observe tells the feed of a commit: the positions it covers and what it came to. A worker calls it after
 // each commit. It does not block, and keeps parts of the result, which must not change any more.
 func (f *Feed) Observe(covered store.Range, result *aggregate.Result) {
-	c := &Commit{Covered: covered, Outcomes: result.Outcomes, States: result.States,
-		Park: result.Park, Extend: result.Extend, Answers: result.Answers}
+	f.observe(&Commit{Covered: covered, Outcomes: result.Outcomes, States: result.States,
+		Park: result.Park, Extend: result.Extend, Answers: result.Answers})
+}
+
+// ObservePart is Observe for a commit of another process, of which only what is wanted here is told: some of
+// the outcomes that it covers. When others are wanted by the time it is handed on, which lacks tells, it is read
+// from the log instead. After [Feed.Settle] every commit handed on has what lacks knows of.
+func (f *Feed) ObservePart(covered store.Range, result *aggregate.Result, lacks func() bool) {
+	f.observe(&Commit{Covered: covered, Outcomes: result.Outcomes, States: result.States,
+		Park: result.Park, Extend: result.Extend, Answers: result.Answers, lacks: lacks})
+}
+
+// Announce tells that there are outcomes up to a position of which nothing further will be told.
+func (f *Feed) Announce(end uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if covered.First > f.end+1 {
+	f.fetch(end)
+}
+
+// Settle returns once no commit is being handed on that began to be before.
+func (f *Feed) Settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock() //nolint:staticcheck // having had the lock is all
+}
+
+func (f *Feed) observe(c *Commit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.Covered.First > f.end+1 {
 		f.keepEarly(c)
 		return
 	}
 	f.hand(c)
 	f.handEarly()
+}
+
+// fetch has the log read up to a position without waiting.
+func (f *Feed) fetch(end uint64) {
+	f.let = max(f.let, end)
+	if f.let <= f.end {
+		return
+	}
+	select {
+	case f.missing <- struct{}{}:
+	default:
+	}
 }
 
 // keepEarly has a commit wait for those below it.
@@ -189,9 +229,12 @@ func (f *Feed) letGo() {
 	f.early[last] = nil
 	f.early = f.early[:last]
 	f.earlyBytes -= heft(c)
-	if len(c.Outcomes) > 0 {
-		f.let = max(f.let, c.Covered.Last)
-	}
+	f.let = max(f.let, c.Covered.Last)
+	f.handAside(c)
+}
+
+// handAside hands on what a commit says that is not in the log.
+func (f *Feed) handAside(c *Commit) {
 	if len(c.Park)+len(c.Extend)+len(c.Answers) > 0 {
 		f.hand(&Commit{Covered: store.Range{First: f.end + 1, Last: f.end},
 			Park: c.Park, Extend: c.Extend, Answers: c.Answers})
@@ -209,12 +252,32 @@ func (f *Feed) handEarly() {
 	}
 }
 
+// whole tells whether all outcomes of the positions it covers are there.
+func (c *Commit) whole() bool { return uint64(len(c.Outcomes)) == c.Covered.Last+1-c.Covered.First }
+
 // hand hands a commit on. What has been read from the log meanwhile is taken off it.
 func (f *Feed) hand(c *Commit) {
-	if known := f.end; c.Covered.First <= known && len(c.Outcomes) > 0 {
-		skip := min(known+1-c.Covered.First, uint64(len(c.Outcomes)))
+	whole := c.whole()
+	if c.lacks != nil && c.Covered.Last > f.end && c.lacks() {
+		if !whole {
+			f.handAside(c)
+			f.fetch(c.Covered.Last)
+			return
+		}
+		stateless := *c
+		stateless.States = nil
+		c = &stateless
+	}
+	if known := f.end; c.Covered.First <= known && c.Covered.Last >= c.Covered.First {
+		skip := len(c.Outcomes)
+		for i, o := range c.Outcomes {
+			if o.Position > known {
+				skip = i
+				break
+			}
+		}
 		shorter := *c
-		shorter.Covered.First += skip
+		shorter.Covered.First = min(known, c.Covered.Last) + 1
 		shorter.Outcomes = c.Outcomes[skip:]
 		if c.States != nil {
 			shorter.States = c.States[skip:]
@@ -226,16 +289,19 @@ func (f *Feed) hand(c *Commit) {
 		waiting.Park, waiting.Extend = f.filled.without(c.Park), f.filled.without(c.Extend)
 		c = &waiting
 	}
-	for _, o := range c.Outcomes {
-		f.tail.add(o)
-	}
-	if len(c.Outcomes) > 0 {
-		f.end = c.Covered.Last
+	grows := c.Covered.Last > f.end
+	f.end = max(f.end, c.Covered.Last)
+	if whole {
+		for _, o := range c.Outcomes {
+			f.tail.add(o)
+		}
+	} else {
+		f.tail.begin(f.end)
 	}
 	for _, handle := range f.subscribers {
 		handle(c)
 	}
-	if f.grown != nil && len(c.Outcomes) > 0 {
+	if f.grown != nil && grows {
 		close(f.grown)
 		f.grown = nil
 	}

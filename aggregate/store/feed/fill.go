@@ -41,6 +41,10 @@ func (f *Feed) fill(ctx context.Context) {
 				continue
 			}
 			err = f.catchUp(ctx, 0)
+		case <-f.missing:
+			if f.lacking() {
+				err = f.catchUp(ctx, 0)
+			}
 		case <-tick.C:
 			err = f.look(ctx)
 		}
@@ -56,6 +60,13 @@ func (f *Feed) standing() (end uint64, gap bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.end, len(f.early) > 0 || f.let > f.end
+}
+
+// lacking tells whether there is something of which nothing further will be told.
+func (f *Feed) lacking() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.let > f.end
 }
 
 // look finds what other processes committed. A commit of this process is in the log a moment before it is

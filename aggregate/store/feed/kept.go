@@ -23,8 +23,16 @@ type tail struct {
 const maxTail = 1 << 15
 
 func (t *tail) restart(end uint64) {
-	t.from, t.count, t.bytes = end, 0, 0
 	t.ring = make([]*commands.Outcome, maxTail)
+	t.begin(end)
+}
+
+// begin lets go what is kept: what comes next comes after the position.
+func (t *tail) begin(end uint64) {
+	for i := range t.count {
+		t.ring[(t.from+1+uint64(i))%maxTail] = nil
+	}
+	t.from, t.count, t.bytes = end, 0, 0
 }
 
 func (t *tail) add(o *commands.Outcome) {
