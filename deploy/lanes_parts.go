@@ -65,7 +65,7 @@ var errDoorClosed = fmt.Errorf("%w: %w", bus.ErrUnavailable, errLanesChanging)
 // open connects to the broker and sends on lanes from then on.
 func (d *door) open(ctx context.Context, l store.Laning) error {
 	config := d.program.config.lanesOf(l.Generation, l.Lanes)
-	config.Logger = d.program.log
+	config.Logger, config.Metrics = d.program.log, d.program.metrics.overRabbitMQ()
 	o := &opening{}
 	var err error
 	if o.publisher, err = connected(ctx, d.program, rabbitmq.NewPublisher, config); err != nil {
@@ -156,7 +156,7 @@ type crew struct {
 func (c *crew) open(ctx context.Context, l store.Laning) error {
 	c.adopt(l)
 	config := c.program.config.lanesOf(l.Generation, l.Lanes)
-	config.Logger = c.program.log
+	config.Logger, config.Metrics = c.program.log, c.program.metrics.overRabbitMQ()
 	subscriber, err := connected(ctx, c.program, rabbitmq.NewSubscriber, config)
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (c *latecomers) close(ctx context.Context) error {
 // attend sends on for as long as something may come, and then deletes the queues.
 func (c *latecomers) attend(ctx context.Context, past store.PastLaning) {
 	config := c.program.config.lanesOf(past.Generation, past.Lanes)
-	config.Logger = c.program.log
+	config.Logger, config.Metrics = c.program.log, c.program.metrics.overRabbitMQ()
 	for wait := max(c.keep-past.Since, 0); ctx.Err() == nil; wait = min(c.keep, time.Minute) {
 		if wait > 0 {
 			if err := c.forward(ctx, config, wait); err != nil && ctx.Err() == nil {

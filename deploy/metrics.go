@@ -39,6 +39,7 @@ type Metrics struct {
 	parkedOldest prometheus.Gauge
 
 	mu     sync.Mutex
+	bus    *busMetrics                      // nil until there is one between processes
 	landed map[string]prometheus.Counter    // by stream type
 	turned map[rejection]prometheus.Counter // the rejected ones
 }
