@@ -3,27 +3,21 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-const (
-	followerPrefetch = 512
-	// mostPublishers bounds what a follower knows of publishers.
-	mostPublishers = 4096
-)
+const followerPrefetch = 512
 
 // follower is one subscription to the tail.
 type follower struct {
 	tail *Tail
+	keys []string
 	body func([]byte)
-	lost func()
 
-	newest map[string]uint64 // the number of each publisher's newest message, over this connection
-	tag    uint64            // of the newest delivery
-	acked  uint64            // up to which the broker has been told
+	tag   uint64 // of the newest delivery
+	acked uint64 // up to which the broker has been told
 }
 
 func (f *follower) run(ctx context.Context) {
@@ -87,8 +81,10 @@ func (f *follower) bind(channel *amqp.Channel) (<-chan amqp.Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("declare a queue: %w", err)
 	}
-	if err := channel.QueueBind(queue.Name, "", f.tail.config.exchange(tailExchange), false, nil); err != nil {
-		return nil, fmt.Errorf("bind the queue: %w", err)
+	for _, key := range f.keys {
+		if err := channel.QueueBind(queue.Name, key, f.tail.config.exchange(tailExchange), false, nil); err != nil {
+			return nil, fmt.Errorf("bind the queue to %s: %w", key, err)
+		}
 	}
 	// Acknowledgements bound what the library takes in; the broker is not asked to keep anything.
 	if err := channel.Qos(followerPrefetch, 0, false); err != nil {
@@ -102,8 +98,7 @@ func (f *follower) bind(channel *amqp.Channel) (<-chan amqp.Delivery, error) {
 }
 
 func (f *follower) follow(ctx context.Context, channel *amqp.Channel, deliveries <-chan amqp.Delivery) {
-	f.newest, f.tag, f.acked = map[string]uint64{}, 0, 0
-	f.lost()
+	f.tag, f.acked = 0, 0
 	for {
 		select {
 		case d, open := <-deliveries:
@@ -134,22 +129,7 @@ func (f *follower) take(channel *amqp.Channel, d *amqp.Delivery) {
 	if f.tag = d.DeliveryTag; f.tag-f.acked >= followerPrefetch/2 {
 		f.ack(channel)
 	}
-	number, err := strconv.ParseUint(d.CorrelationId, 10, 64)
-	if err != nil { // not one of ours
-		return
-	}
-	newest := f.newest[d.MessageId]
-	missed := number > newest+1 || number > newest && d.Type == beat
-	if newest == 0 && len(f.newest) >= mostPublishers {
-		clear(f.newest)
-	}
-	f.newest[d.MessageId] = max(newest, number)
-	if missed {
-		f.lost()
-	}
-	if d.Type != beat {
-		f.body(d.Body)
-	}
+	f.body(d.Body)
 }
 
 // ack tells the broker of all deliveries so far. Its errors need no answer: the channel is closed then.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -19,24 +17,18 @@ const (
 	// for one subscriber.
 	tailMessages = 4096
 	tailBytes    = 16 << 20
-	// tailBeat is after what time of silence a publisher tells how far it got, so that the loss of its last
-	// words is noticed.
-	tailBeat = time.Second
-	// beat marks a message that says just that.
-	beat = "beat"
 )
 
-// Tail tells every process what has just happened, if it can: nothing is confirmed, kept on disk or sent
-// again, and what does not fit is dropped. Whoever subscribes is told when something may have been lost, and
-// must be able to find it elsewhere.
+// Tail carries short-lived messages between processes: each goes to all who subscribe to its key. Nothing is
+// confirmed, kept on disk or sent again, and what does not fit is dropped; nobody may rely on it.
 //
 // It connects when it is first used, with one connection for publishing and one for all subscriptions, and
 // again whenever a connection is lost. Its methods may be called from many goroutines at once.
 type Tail struct {
-	config Config
-	id     string // of this publisher
-	ctx    context.Context
-	leave  context.CancelFunc
+	config  Config
+	address string
+	ctx     context.Context
+	leave   context.CancelFunc
 
 	mu          sync.Mutex
 	closed      bool
@@ -44,15 +36,14 @@ type Tail struct {
 	consuming   *link // as above
 	waiting     fifo[tailMessage]
 	bytes       int           // of these
-	number      uint64        // of the newest message, from 1
 	wake        chan struct{} // holds a token when something waits
 	followers   sync.WaitGroup
 	closingOnce sync.Once
 }
 
 type tailMessage struct {
-	number uint64
-	body   []byte
+	key  string
+	body []byte
 }
 
 // NewTail checks the configuration; it does not connect yet.
@@ -60,17 +51,21 @@ func NewTail(config Config) (*Tail, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Tail{config: config.withDefaults(), id: rand.Text(), wake: make(chan struct{}, 1)}
+	t := &Tail{config: config.withDefaults(), address: rand.Text(), wake: make(chan struct{}, 1)}
 	t.ctx, t.leave = context.WithCancel(context.Background())
 	return t, nil
 }
 
-// Publish hands a message over and waits for nothing. The body must not be changed any more.
-func (t *Tail) Publish(body []byte) {
+// Address is a key that nobody else has, for messages to this process.
+func (t *Tail) Address() string { return t.address }
+
+// Publish hands a message over and waits for nothing. The body must not be changed any more. Its errors, that
+// too much waits already or that the tail is closed, are those of package bus.
+func (t *Tail) Publish(key string, body []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return
+		return fmt.Errorf("publish to the tail: %w", bus.ErrClosed)
 	}
 	if t.publishing == nil {
 		t.publishing = newLink(&t.config, "tail publisher", publishHeartbeat)
@@ -78,14 +73,14 @@ func (t *Tail) Publish(body []byte) {
 		t.publishing.began = func(s *session) { s.run(func() { t.write(s) }) }
 		go t.publishing.keep()
 	}
-	t.number++ // those that are dropped too, so that they are missed
 	if t.waiting.len() >= tailMessages || len(body) > maxBody || t.bytes > 0 && t.bytes+len(body) > tailBytes {
 		t.config.Metrics.TailDropped()
-		return
+		return fmt.Errorf("publish to the tail: %w", bus.ErrFull)
 	}
-	t.waiting.push(tailMessage{t.number, body})
+	t.waiting.push(tailMessage{key, body})
 	t.bytes += len(body)
 	signal(t.wake)
+	return nil
 }
 
 func (t *Tail) openOutlet(s *session) error {
@@ -99,18 +94,15 @@ func (t *Tail) openOutlet(s *session) error {
 
 func (t *Tail) declare(channel *amqp.Channel) error {
 	exchange := t.config.exchange(tailExchange)
-	if err := channel.ExchangeDeclare(exchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+	if err := channel.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
 		return fmt.Errorf("declare exchange %s: %w", exchange, err)
 	}
 	return nil
 }
 
-// write publishes over one connection what waits. It begins with how far it got before: the connection
-// before this one may have taken some with it.
+// write publishes over one connection what waits.
 func (t *Tail) write(s *session) {
 	closes := s.outlet.NotifyClose(make(chan *amqp.Error, 1))
-	silence := time.NewTimer(0)
-	defer silence.Stop()
 	for {
 		_, _, changed := t.publishing.state()
 		if s.blocked.Load() != nil {
@@ -123,8 +115,6 @@ func (t *Tail) write(s *session) {
 		}
 		select {
 		case <-t.wake:
-			silence.Reset(tailBeat)
-		case <-silence.C:
 		case <-changed:
 			continue
 		case <-closes: // the connection is nobody else's
@@ -140,7 +130,7 @@ func (t *Tail) write(s *session) {
 	}
 }
 
-// flush writes what waits, or how far that got when nothing does.
+// flush writes what waits.
 func (t *Tail) flush(s *session) error {
 	t.mu.Lock()
 	messages := make([]tailMessage, 0, t.waiting.len())
@@ -148,34 +138,22 @@ func (t *Tail) flush(s *session) error {
 		messages = append(messages, t.waiting.pop())
 	}
 	t.bytes = 0
-	number := t.number
 	t.mu.Unlock()
 	s.socket.put()
+	exchange := t.config.exchange(tailExchange)
 	for _, m := range messages {
-		if err := t.publish(s, m.number, amqp.Publishing{Body: m.body}); err != nil {
-			return err
-		}
-	}
-	if len(messages) == 0 && number > 0 {
-		if err := t.publish(s, number, amqp.Publishing{Type: beat}); err != nil {
+		if err := s.outlet.Publish(exchange, m.key, false, false, amqp.Publishing{Body: m.body, DeliveryMode: amqp.Transient}); err != nil {
 			return err
 		}
 	}
 	return s.socket.pull()
 }
 
-func (t *Tail) publish(s *session, number uint64, p amqp.Publishing) error {
-	p.MessageId, p.CorrelationId, p.DeliveryMode = t.id, strconv.FormatUint(number, 10), amqp.Transient
-	return s.outlet.Publish(t.config.exchange(tailExchange), "", false, false, p)
-}
-
-// Subscribe calls body for every message that is published from now on, by anybody, one after another, until
-// the context ends or the tail is closed; those of one publisher come in order. It calls lost, from the same
-// goroutine, whenever messages before the next one may have been missed: at the beginning and whenever there
-// is a new connection, and when a publisher or the broker had to drop some. The loss of a publisher's last
-// messages is noticed a second later. Neither function may wait for long, because the broker drops what
-// waits for them, oldest first, beyond 16 MiB; nor close the tail.
-func (t *Tail) Subscribe(ctx context.Context, body func([]byte), lost func()) error {
+// Subscribe calls body for every message that is published from now on under one of the keys, by anybody, one
+// after another, until the context ends or the tail is closed; those of one publisher come in order. The
+// function must not wait for long, because the broker drops what waits for it, oldest first, beyond 16 MiB; nor
+// close the tail.
+func (t *Tail) Subscribe(ctx context.Context, keys []string, body func([]byte)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -185,7 +163,7 @@ func (t *Tail) Subscribe(ctx context.Context, body func([]byte), lost func()) er
 		t.consuming = newLink(&t.config, "tail subscriber", consumeHeartbeat)
 		go t.consuming.keep()
 	}
-	f := &follower{tail: t, body: body, lost: lost}
+	f := &follower{tail: t, keys: keys, body: body}
 	t.followers.Go(func() { f.run(ctx) })
 	return nil
 }

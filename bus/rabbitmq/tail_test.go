@@ -21,13 +21,37 @@ func openTail(t *testing.T, config rabbitmq.Config) *rabbitmq.Tail {
 	return tail
 }
 
-// listen gives what a tail's subscriber is told; "lost" where something may have been missed.
-func listen(t *testing.T, tail *rabbitmq.Tail) <-chan string {
+// listen gives what a tail's subscriber is told under the keys, once it is told anything.
+func listen(t *testing.T, tail *rabbitmq.Tail, keys ...string) <-chan string {
 	t.Helper()
 	told := make(chan string, 1<<17)
-	require.NoError(t, tail.Subscribe(t.Context(), func(body []byte) { told <- string(body) }, func() { told <- "lost" }))
-	requireTold(t, told, "lost") // at the beginning
+	require.NoError(t, tail.Subscribe(t.Context(), append(keys, tail.Address()), func(body []byte) { told <- string(body) }))
+	requireReached(t, tail, told)
 	return told
+}
+
+// requireReached waits until the subscriber is told what is said to it alone, and forgets that.
+func requireReached(t *testing.T, tail *rabbitmq.Tail, told <-chan string) {
+	t.Helper()
+	said := 0
+	require.Eventually(t, func() bool {
+		said++
+		require.NoError(t, tail.Publish(tail.Address(), []byte("there "+strconv.Itoa(said))))
+		select {
+		case <-told:
+			return true
+		default:
+			return false
+		}
+	}, patience, blink)
+	last := "there " + strconv.Itoa(said)
+	require.NoError(t, tail.Publish(tail.Address(), []byte("over")))
+	for got := range told {
+		if got == "over" {
+			return
+		}
+		require.LessOrEqual(t, len(got), len(last))
+	}
 }
 
 func requireTold(t *testing.T, told <-chan string, want ...string) {
@@ -45,70 +69,60 @@ func requireTold(t *testing.T, told <-chan string, want ...string) {
 func TestTheTailTellsEverySubscriberInOrder(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)
-	publisher := openTail(t, config)
-	first, second := listen(t, openTail(t, config)), listen(t, publisher)
+	publisher, other := openTail(t, config), openTail(t, config)
+	first, second := listen(t, other, "all"), listen(t, publisher, "all", "some")
 	const n = 2000 // fits into what may wait
 	for i := range n {
-		publisher.Publish([]byte(strconv.Itoa(i)))
+		require.NoError(t, publisher.Publish("all", []byte(strconv.Itoa(i))))
 	}
 	requireTold(t, first, sequence(0, n)...)
 	requireTold(t, second, sequence(0, n)...)
+	for _, key := range []string{"nobody's", "some", other.Address(), "all"} {
+		require.NoError(t, publisher.Publish(key, []byte("to "+key)))
+	}
+	requireTold(t, first, "to "+other.Address(), "to all")
+	requireTold(t, second, "to some", "to all")
 }
 
-func TestALostConnectionOfASubscriberIsTold(t *testing.T) {
+func TestALostConnectionOfTheTailIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)
 	config.MaxBackoff = 100 * time.Millisecond
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
 	through := config
 	through.URL = proxy.URL()
-	publisher, told := openTail(t, config), listen(t, openTail(t, through))
-	publisher.Publish([]byte("a"))
-	requireTold(t, told, "a")
+	tail := openTail(t, through)
+	told := listen(t, tail, "all")
 	proxy.Cut()
-	requireTold(t, told, "lost")
-	publisher.Publish([]byte("b"))
-	requireTold(t, told, "lost", "b") // over this connection it does not know what came before
-	publisher.Publish([]byte("c"))
-	requireTold(t, told, "c")
+	requireReached(t, tail, told)
+	require.NoError(t, tail.Publish("all", []byte("a")))
+	requireTold(t, told, "a")
 }
 
-func TestWhatAPublisherCouldNotSendIsMissed(t *testing.T) {
+// Promise 12: what cannot be sent does not pile up.
+func TestWhatTheTailHasNoRoomForIsDropped(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)
-	config.MaxBackoff = 100 * time.Millisecond
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
 	through := config
 	through.URL = proxy.URL()
 	dropped := &countedMetrics{}
 	through.Metrics = dropped
-	publisher, told := openTail(t, through), listen(t, openTail(t, config))
-	publisher.Publish([]byte("a"))
-	requireTold(t, told, "a")
-
+	tail := openTail(t, through)
+	told := listen(t, tail, "all")
+	require.ErrorIs(t, tail.Publish("all", make([]byte, 16<<20+1)), bus.ErrFull)
 	proxy.Block("low on memory")
 	require.Eventually(t, func() bool { // until it has heard of that
-		publisher.Publish(make([]byte, 9<<20))
-		return dropped.tailDropped.Load() > 0
+		return tail.Publish("all", make([]byte, 9<<20)) != nil
 	}, patience, blink)
+	require.Positive(t, dropped.tailDropped.Load())
 	proxy.Block("")
+	require.Eventually(t, func() bool { return tail.Publish("all", []byte("a")) == nil }, patience, blink)
 	for got := range told {
-		if got == "lost" {
+		if got == "a" {
 			break
 		}
 	}
-}
-
-func TestTheLossOfTheLastWordIsNoticed(t *testing.T) {
-	t.Parallel()
-	config := rabbitmqtest.Config(t)
-	publisher, told := openTail(t, config), listen(t, openTail(t, config))
-	publisher.Publish([]byte("a"))
-	requireTold(t, told, "a")
-	publisher.Publish(make([]byte, 16<<20+1)) // which cannot be sent at all
-	requireTold(t, told, "lost")
-	publisher.Publish([]byte("b"))
-	requireTold(t, told, "b")
 }
 
 func TestASubscriptionToTheTailEndsWithItsContext(t *testing.T) {
@@ -117,12 +131,11 @@ func TestASubscriptionToTheTailEndsWithItsContext(t *testing.T) {
 	tail := openTail(t, config)
 	ctx, cancel := context.WithCancel(t.Context())
 	told := make(chan string, 8)
-	require.NoError(t, tail.Subscribe(ctx, func(body []byte) { told <- string(body) }, func() { told <- "lost" }))
-	requireTold(t, told, "lost")
+	require.NoError(t, tail.Subscribe(ctx, []string{"all"}, func(body []byte) { told <- string(body) }))
 	cancel()
-	other := listen(t, tail)
+	other := listen(t, tail, "all")
 	require.Eventually(t, func() bool {
-		tail.Publish([]byte("a"))
+		require.NoError(t, tail.Publish("all", []byte("a")))
 		requireTold(t, other, "a")
 		select {
 		case <-told:
@@ -133,7 +146,7 @@ func TestASubscriptionToTheTailEndsWithItsContext(t *testing.T) {
 	}, patience, blink)
 	require.NoError(t, tail.Close())
 	require.NoError(t, tail.Close())
-	tail.Publish([]byte("nobody hears"))
+	require.ErrorIs(t, tail.Publish("all", []byte("nobody hears")), bus.ErrClosed)
 	require.ErrorIs(t, tail.Subscribe(t.Context(), nil, nil), bus.ErrClosed)
 	_, err := rabbitmq.NewTail(rabbitmq.Config{})
 	require.ErrorContains(t, err, "URL")
