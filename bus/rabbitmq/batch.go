@@ -20,7 +20,7 @@ type batch struct {
 	refused []int // those of the attempt that a queue refused
 
 	confirms []*amqp.DeferredConfirmation // of todo, in the attempt
-	settled  int                          // todo[:settled] are answered, in the attempt
+	settled  int                          // that many of todo are answered, in the attempt
 	left     []int                        // those of the answered ones that the lost connection left open
 
 	refusing time.Time     // since when some are refused; zero while none are

@@ -20,6 +20,9 @@
 // look into them; message_id is the message's id, headers are its metadata, and correlation_id numbers the
 // publishings of a channel.
 //
+// A queue is not published to in the first second after it was made: a broker that is killed before it has
+// noted the queue's name on disk forgets it, with all that it has confirmed.
+//
 // # Publishing
 //
 // A [Publisher] has one connection and on it a channel for each topic, with two goroutines: one writes
@@ -49,6 +52,15 @@
 // When the connection is lost, the contexts of the messages in hand end, what nobody has read is taken
 // back, and all that was not acknowledged comes again over the next connection. A message that was delivered
 // before says so under bus.DeliveriesKey in its metadata.
+//
+// # Exchanges
+//
+// [Exchanges] publishes notices in confirmed batches to the topic exchanges <prefix>.events and <prefix>.outcomes,
+// to which other services bind queues. Whether anybody has bound one cannot be known beforehand: the protocol
+// tells only by returning a mandatory message, which would have reached whoever did.
+//
+// [Tail] tells other processes what has just happened, by the exchange <prefix>.tail and a queue of each
+// subscriber's own that ends with it. It loses what it must.
 //
 // # Connections
 //

@@ -64,7 +64,7 @@ func (st *stint) serve() {
 
 func (st *stint) open() error {
 	w := st.way
-	channel, err := st.session.open(w.config, w.queue, func(c *amqp.Channel) error { return c.Confirm(false) })
+	channel, err := st.session.openToPublish(w.config, w.queue, func(c *amqp.Channel) error { return c.Confirm(false) })
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,7 @@ func (st *stint) declare() error {
 	if err := st.session.declare(st.way.config, st.channel, st.way.queue); err != nil {
 		return fmt.Errorf("queue %s: %w", st.way.queue, err)
 	}
+	st.session.settle(st.way.config)
 	return nil
 }
 

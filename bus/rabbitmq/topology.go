@@ -40,6 +40,50 @@ func (c Config) arguments(brokerVersion string) amqp.Table {
 	return args
 }
 
+// settling is for how long a queue that was just made must not be relied upon. RabbitMQ keeps the names of its
+// quorum queues in a table that it writes to disk half a second after the last change, without waiting. A
+// broker that is killed before that comes back with a queue that has no leader for ever and forgets what was
+// in it, though it was confirmed.
+const settling = time.Second
+
+// openToPublish is open for those who rely on confirmations: it returns once the queue has settled.
+func (s *session) openToPublish(config *Config, queue string, setUp func(*amqp.Channel) error) (*amqp.Channel, error) {
+	made, err := s.makes(queue)
+	if err != nil {
+		return nil, err
+	}
+	channel, err := s.open(config, queue, setUp)
+	if err == nil && made {
+		s.settle(config)
+	}
+	return channel, err
+}
+
+// makes tells whether there is no such queue yet.
+func (s *session) makes(queue string) (bool, error) {
+	channel, err := s.conn.Channel()
+	if err != nil {
+		return false, fmt.Errorf("open a channel: %w", err)
+	}
+	_, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if !channel.IsClosed() {
+		_ = channel.Close()
+	}
+	refusal := new(amqp.Error)
+	return errors.As(err, &refusal) && refusal.Code == amqp.NotFound, nil
+}
+
+// settle waits until what was made is written. Queues that the broker deletes after a while are not relied upon.
+func (s *session) settle(config *Config) {
+	if config.Expire > 0 {
+		return
+	}
+	select {
+	case <-time.After(settling):
+	case <-s.ended:
+	}
+}
+
 // open makes a channel with the queue declared, and has it set up further. A queue that is out of order can
 // keep it waiting until the session ends, which is no reason to end it: the other queues may be well.
 func (s *session) open(config *Config, queue string, setUp func(*amqp.Channel) error) (*amqp.Channel, error) {
@@ -47,6 +91,11 @@ func (s *session) open(config *Config, queue string, setUp func(*amqp.Channel) e
 	if err != nil {
 		return nil, fmt.Errorf("open a channel: %w", err)
 	}
+	slow := time.AfterFunc(config.ConnectTimeout, func() {
+		config.Logger.Warn("RabbitMQ has not answered for a queue; it may have no leader", "queue", queue,
+			"waited", config.ConnectTimeout)
+	})
+	defer slow.Stop()
 	err = s.declare(config, channel, queue)
 	if boundsDiffer(err) {
 		config.Logger.Warn("the queue keeps the bounds it was made with", "queue", queue, "err", err)
