@@ -20,6 +20,10 @@ type Config struct {
 	Lanes      []int  // the lanes it holds
 	Owner      string // who holds them, for people to read
 
+	// Consuming, when set, says why the bus brings nothing at the moment; nil when it does. Meanwhile the lanes are
+	// not being worked, and nothing that waits on them grows older. It must not block.
+	Consuming func() error
+
 	Limits aggregate.Limits // DefaultLimits when zero
 
 	// Observe are told of each commit, in order of position, before its frames are acknowledged.

@@ -226,6 +226,32 @@ func TestNoClockRunsWhileAReadingHangs(t *testing.T) {
 	})
 }
 
+// DESIGN section 2: an outage of the broker expires nothing. What waits has the rest of its time afterwards.
+func TestNoClockRunsWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		r := start(t, newMemory(1), func(c *worker.Config) {
+			c.Consuming = func() error {
+				if away.Load() {
+					return errors.New("no broker")
+				}
+				return nil
+			}
+		})
+		r.send(command(2, "a", "add", id(1)))
+		time.Sleep(aggregate.DefaultParkFor - time.Second)
+		away.Store(true)
+		time.Sleep(time.Hour)
+		require.Empty(t, r.outcome(id(2)))
+		away.Store(false)
+		time.Sleep(500 * time.Millisecond)
+		require.Empty(t, r.outcome(id(2)))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, "predecessor_missing", r.outcome(id(2)))
+	})
+}
+
 // The clock of a lane on which something waits is saved while others keep the worker busy; or it would go
 // back by all that time when the process dies, and what waits would settle too late (promise 5).
 func TestTheClockOfAQuietLaneIsSavedUnderLoad(t *testing.T) {

@@ -22,6 +22,13 @@ func (d *desk) tick(now time.Time) {
 	if d.inflight != nil && now.Sub(d.inflight.launched) > longestStep {
 		return
 	}
+	// What is queued at a bus that is away has yet to come, also when the lanes were found empty before.
+	if d.w.cfg.Consuming != nil && d.w.cfg.Consuming() != nil {
+		for _, l := range d.lanes {
+			l.due = false
+		}
+		return
+	}
 	for _, l := range d.lanes {
 		l.claim.Worked += min(elapsed, longestStep)
 	}

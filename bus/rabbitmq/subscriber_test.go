@@ -165,3 +165,21 @@ func TestSubscribingWithAContextThatHasEnded(t *testing.T) {
 		require.False(t, open)
 	}
 }
+
+// A lane that is not consumed is not being worked, whether or not there is a connection: its queue may hold what
+// somebody waits for.
+func TestASubscriberSaysWhetherEverythingIsConsumed(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL, config.MaxBackoff = proxy.URL(), 200*time.Millisecond
+	subscriber := openSubscriber(t, config)
+	_, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	require.NoError(t, subscriber.Consuming())
+	proxy.Refuse(true)
+	require.Eventually(t, func() bool { return subscriber.Consuming() != nil }, patience, blink)
+	require.ErrorIs(t, subscriber.Consuming(), bus.ErrUnavailable)
+	proxy.Refuse(false)
+	require.Eventually(t, func() bool { return subscriber.Consuming() == nil }, patience, blink)
+}

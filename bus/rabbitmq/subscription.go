@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,6 +24,7 @@ type subscription struct {
 	unhook func() bool
 	out    chan *message.Message // has room for all that can be in hand, so handing out never waits
 	begun  chan error            // told once whether the first attempt succeeded
+	cut    *atomic.Int64         // of the subscriber
 
 	inHand fifo[delivered] // in the order of delivery
 }
@@ -35,7 +37,7 @@ type delivered struct {
 
 func newSubscription(ctx context.Context, s *Subscriber, queue string) *subscription {
 	sub := &subscription{
-		config: &s.config, link: s.link, queue: queue,
+		config: &s.config, link: s.link, queue: queue, cut: &s.cut,
 		out: make(chan *message.Message, s.config.Prefetch), begun: make(chan error, 1),
 	}
 	sub.ctx, sub.cancel = context.WithCancel(ctx)
@@ -58,7 +60,9 @@ func (s *subscription) run() {
 		if s.ctx.Err() != nil {
 			return
 		}
+		s.cut.Add(1)
 		session, channel, deliveries = s.again()
+		s.cut.Add(-1)
 	}
 }
 
