@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -24,14 +23,12 @@ type Subscriber struct {
 
 	mu            sync.Mutex
 	closed        bool
-	consuming     map[string]int // by topic, subscriptions that the broker knows of
 	subscriptions sync.WaitGroup
-	cut           atomic.Int64 // subscriptions that have lost their consumer and not got it back
 	closeOnce     sync.Once
 }
 
 var (
-	_ bus.Consumer                 = (*Subscriber)(nil)
+	_ message.Subscriber           = (*Subscriber)(nil)
 	_ message.SubscribeInitializer = (*Subscriber)(nil)
 )
 
@@ -42,7 +39,7 @@ func NewSubscriber(ctx context.Context, config Config) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscriber{config: config.withDefaults(), consuming: map[string]int{}}
+	s := &Subscriber{config: config.withDefaults()}
 	s.ctx, s.leave = context.WithCancel(context.Background())
 	s.link = newLink(&s.config, "subscriber", consumeHeartbeat)
 	if err := s.link.start(ctx); err != nil {
@@ -63,7 +60,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
-	sub := newSubscription(ctx, s, topic, queue)
+	sub := newSubscription(ctx, s, queue)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -103,38 +100,10 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	return nil
 }
 
-// Consuming tells whether the broker knows of a subscription of the topic made here. While the connection is lost,
-// or the queue out of order, it does not.
-func (s *Subscriber) Consuming(topic string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.consuming[topic] > 0
-}
-
-func (s *Subscriber) count(topic string, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.consuming[topic] += n; s.consuming[topic] == 0 {
-		delete(s.consuming, topic)
-	}
-}
-
 // Ready says why nothing can be consumed at the moment; nil when it can.
 func (s *Subscriber) Ready() error {
 	if session, problem, _ := s.link.state(); session == nil {
 		return fmt.Errorf("%w: no connection to RabbitMQ: %w", bus.ErrUnavailable, problem)
-	}
-	return nil
-}
-
-// Consuming says why some subscription brings nothing at the moment; nil when each has its consumer, or has not
-// had one yet.
-func (s *Subscriber) Consuming() error {
-	if err := s.Ready(); err != nil {
-		return err
-	}
-	if n := s.cut.Load(); n > 0 {
-		return fmt.Errorf("%w: %d queues are not consumed again yet", bus.ErrUnavailable, n)
 	}
 	return nil
 }
