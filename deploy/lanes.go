@@ -45,7 +45,7 @@ type laneUse struct {
 	latest   store.Laning
 	heard    time.Time // when what was heard last was asked for
 	err      error     // why nothing was heard since; nil when something was
-	stopping bool
+	stopping bool // nothing is opened any more
 
 	following, beating stretch
 }
@@ -112,6 +112,23 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 	return nil
 }
 
+// watchLanes tells an operator who wants to change the number of lanes that this process must be stopped for
+// that, and ends it when the number was changed all the same. What it had judged is not committed then.
+func (p *Program) watchLanes(ctx context.Context) error {
+	shared, ok := p.store.(*postgres.Store)
+	if !ok {
+		return nil // a file that nobody else opens
+	}
+	u := p.newLaneUse(shared, busInProcess)
+	if err := u.start(ctx); err != nil {
+		return err
+	}
+	if l, _ := u.now(); l.Change != nil {
+		return fmt.Errorf("%w: start this process again afterwards", store.ErrLanesChanging)
+	}
+	return nil
+}
+
 // beat says what this process has come to, and hears how lanes stand.
 func (u *laneUse) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
@@ -129,6 +146,10 @@ func (u *laneUse) beat(ctx context.Context) error {
 	}
 	before := u.latest
 	u.latest, u.heard = l, sent
+	if u.self.Bus == busInProcess && l.Generation != u.store.LaneGeneration() && !u.stopping {
+		u.stopping = true // told once
+		u.failed <- fmt.Errorf("%w to %d while this process was running: start it again", store.ErrLanesChanged, l.Lanes)
+	}
 	if before.Generation != l.Generation && before.Lanes > 0 {
 		u.log.Info("the number of lanes was changed", "before", before.Lanes, "lanes", l.Lanes)
 		if u.config.Lanes != l.Lanes && u.config.lanesAsked() != 0 {

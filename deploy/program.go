@@ -27,7 +27,7 @@ type Program struct {
 	worker  *worker.Worker
 
 	public, admin *listener
-	failed        chan error // a listener ended by itself
+	failed        chan error // a listener ended by itself, or the number of lanes is another one
 
 	lifecycle sync.Mutex
 	started   bool
@@ -52,7 +52,7 @@ func New(config *Config, types []aggregate.Type) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{config: config, types: registry, log: config.Log, metrics: newMetrics(), failed: make(chan error, 2)}
+	p := &Program{config: config, types: registry, log: config.Log, metrics: newMetrics(), failed: make(chan error, 3)}
 	if p.log == nil {
 		p.log = NewLog(os.Stderr, config)
 	}

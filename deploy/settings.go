@@ -51,7 +51,7 @@ var settings = []setting{
 		func(c *Config) *time.Duration { return &c.StoreWait }),
 	list("roles", "gateway,worker,projector", "what this process does; some of it alone with rabbitmq_url",
 		func(c *Config) *[]string { return &c.Roles }),
-	number("lanes", 16, "partitions of the command traffic; fixed once a store is made",
+	number("lanes", 16, "partitions of the command traffic of a new store; an older one's are changed by 'doorman lanes set'",
 		func(c *Config) *int { return &c.Lanes }),
 	number("parked_per_stream", 256, "commands that may wait on one stream",
 		func(c *Config) *int { return &c.ParkedPerStream }),

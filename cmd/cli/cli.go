@@ -52,6 +52,7 @@ var subcommands = []func(*app) *cobra.Command{
 	newBench,
 	newConfig,
 	newMigrate,
+	newLanes,
 	newVersion,
 }
 
