@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -24,6 +25,7 @@ type Subscriber struct {
 	mu            sync.Mutex
 	closed        bool
 	subscriptions sync.WaitGroup
+	cut           atomic.Int64 // subscriptions that have lost their consumer and not got it back
 	closeOnce     sync.Once
 }
 
@@ -104,6 +106,18 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 func (s *Subscriber) Ready() error {
 	if session, problem, _ := s.link.state(); session == nil {
 		return fmt.Errorf("%w: no connection to RabbitMQ: %w", bus.ErrUnavailable, problem)
+	}
+	return nil
+}
+
+// Consuming says why some subscription brings nothing at the moment; nil when each has its consumer, or has not
+// had one yet.
+func (s *Subscriber) Consuming() error {
+	if err := s.Ready(); err != nil {
+		return err
+	}
+	if n := s.cut.Load(); n > 0 {
+		return fmt.Errorf("%w: %d queues are not consumed again yet", bus.ErrUnavailable, n)
 	}
 	return nil
 }
