@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -48,7 +49,13 @@ func (p *Program) listen() error {
 	p.admin.serve(p.adminRoutes(), p.failed)
 	starting := http.NewServeMux()
 	p.health.routes(starting)
-	starting.HandleFunc(anyRoute, func(w http.ResponseWriter, _ *http.Request) {
+	starting.HandleFunc(anyRoute, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+			// A browser's EventSource gives up for good at an answer that is an error
+			// (https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model), and
+			// comes again as long as there is none. It came back from the process before this one.
+			panic(http.ErrAbortHandler)
+		}
 		refused := problem.New(commands.Unavailable, "the program is starting")
 		refused.RetryAfter = time.Second
 		problem.Write(w, refused)

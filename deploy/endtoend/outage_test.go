@@ -39,6 +39,7 @@ func goesAway(t *testing.T, database supply, schema string) {
 	require.True(t, server.says("the store does not answer; trying again for a while"))
 	unavailable(t, p, "/readyz", "it is starting")
 	unavailable(t, p, "/v1/streams/ledger/x", "the program is starting")
+	noEventSourceGivesUp(t, p)
 	database.on(t)
 	require.True(t, server.says("msg=ready"), "%s", server.log)
 
@@ -80,6 +81,20 @@ func goesAway(t *testing.T, database supply, schema string) {
 	require.Zero(t, s.torn)
 	found := audit(t, p.url(), s.commands())
 	t.Logf("%d landed, rejected %v; refused %v, %d without an answer", found.landed, found.rejected, s.refused, s.cut)
+}
+
+// noEventSourceGivesUp: one that comes back while the program starts is not answered, which is what it takes for a
+// reason to come again.
+func noEventSourceGivesUp(t *testing.T, p *place) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(soon(t), http.MethodGet, p.url()+"/v1/notifications?stream=ledger/x", http.NoBody)
+	require.NoError(t, err)
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := newHTTP(t, 1).Do(request)
+	if err == nil {
+		response.Body.Close()
+	}
+	require.ErrorIs(t, err, io.EOF)
 }
 
 // unavailable asks for a path until that is how it is answered.

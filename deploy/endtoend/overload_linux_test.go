@@ -22,7 +22,8 @@ func TestOverloadIsToldAndPasses(t *testing.T) {
 	t.Parallel()
 	p := onSQLite(t)
 	// One lane, and a type that takes its time: what comes at once is more than can be queued.
-	server := p.start(t, "--lanes", "1")
+	// So many who ask are slow themselves on a busy machine, which is not what is to be told here.
+	server := p.start(t, "--lanes", "1", "--http-read-header-timeout", patience.String())
 	idle := resident(t, server)
 	s := newSender(t, p.url(), crowd)
 	s.polite = true
@@ -43,7 +44,7 @@ func TestOverloadIsToldAndPasses(t *testing.T) {
 	s.sendAll()
 	t.Logf("refused %v; %d MiB at first, %d MiB at most", s.refused, idle>>20, resident(t, server)>>20)
 	require.Positive(t, s.refused["429 rate_limited"])
-	require.Zero(t, s.torn+s.cut+s.unheard)
+	require.Equal(t, [3]int{}, [3]int{s.torn, s.cut, s.unheard}, "without an answer: %q", s.said)
 	require.Less(t, resident(t, server), idle+crowdMemory, "memory")
 	found := audit(t, p.url(), s.commands())
 	require.Equal(t, 3*crowd, found.landed)
@@ -61,24 +62,13 @@ func TestLargeBodiesAtOnceStayWithinTheirMemory(t *testing.T) {
 	idle := resident(t, server)
 	s := newSender(t, p.url(), bodies)
 	s.polite = true
-	// A second each, so that all bodies have come before the last of them is judged, and no code runs for too long.
 	var jams []*commands.Command
-	for n := range 4 {
-		jam := command(commands.Stream{Type: "ledger", ID: fmt.Sprint("jam", n)}, "hold", commands.Genesis, hold{N: 1, Millis: 1000})
-		jams = append(jams, jam)
+	// On a slow machine the bodies come one after another: the jam must be longer, until those that wait too long
+	// are told so.
+	for seconds := 4; seconds <= 32 && len(s.refused) == 0; seconds *= 2 {
+		jams = append(jams, sendBehindAJam(t, p, s, seconds)...)
 	}
-	text := strings.Repeat("0123456789abcdef", 15<<10) // 240 KiB
-	s.add([][]*commands.Command{jams})
-	s.resume()
-	require.Eventually(t, func() bool { return metric(t, p, "doorman_bus_pending") > 0 }, patience, 10*time.Millisecond)
-	for range bodies {
-		s.add(alone([]*commands.Command{
-			command(commands.Stream{Type: "ledger", ID: commands.NewID().String()}, "write", commands.Genesis, text),
-		}))
-	}
-	s.sendAll()
 	t.Logf("refused %v; %d MiB at first, %d MiB at most", s.refused, idle>>20, resident(t, server)>>20)
-	// On a slow machine the bodies come one after another, and those that waited too long are told so.
 	require.NotEmpty(t, s.refused)
 	require.Zero(t, s.torn)
 	require.Less(t, resident(t, server), idle+bodiesMemory, "memory")
@@ -88,6 +78,27 @@ func TestLargeBodiesAtOnceStayWithinTheirMemory(t *testing.T) {
 		require.Equal(t, commands.StatusLanded, views[0].Status)
 	}
 	server.stop()
+}
+
+// sendBehindAJam sends large bodies, all at once, to a server that is busy for so many seconds, and returns what
+// it is busy with.
+func sendBehindAJam(t *testing.T, p *place, s *sender, seconds int) (jams []*commands.Command) {
+	t.Helper()
+	for range seconds { // a second each: no code runs for too long
+		stream := commands.Stream{Type: "ledger", ID: commands.NewID().String()}
+		jams = append(jams, command(stream, "hold", commands.Genesis, hold{N: 1, Millis: 1000}))
+	}
+	s.add([][]*commands.Command{jams})
+	s.resume()
+	require.Eventually(t, func() bool { return metric(t, p, "doorman_bus_pending") > 0 }, patience, 10*time.Millisecond)
+	text := strings.Repeat("0123456789abcdef", 15<<10) // 240 KiB
+	for range bodies {
+		s.add(alone([]*commands.Command{
+			command(commands.Stream{Type: "ledger", ID: commands.NewID().String()}, "write", commands.Genesis, text),
+		}))
+	}
+	s.sendAll()
+	return jams
 }
 
 // resident is the most memory that a process has had so far, in bytes.

@@ -43,6 +43,7 @@ type sender struct {
 	cut      int            // requests that were sent and got no answer
 	torn     int            // answers that ended before their end
 	unheard  int            // requests that were never sent: nobody took the connection
+	said     []string       // the newest errors of those without an answer
 }
 
 // newSender begins with its door closed; see resume.
@@ -179,6 +180,9 @@ func (s *sender) post(request []*commands.Command) (again []*commands.Command) {
 				s.unheard++
 			} else {
 				s.cut++
+			}
+			if s.said = append(s.said, shortly(err)); len(s.said) > 10 {
+				s.said = s.said[1:]
 			}
 		})
 		s.breathe("")

@@ -61,12 +61,27 @@ func (c *cable) url() string {
 
 func (c *cable) on(t *testing.T) {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", c.address)
-	require.NoError(t, err)
+	l := c.listen(t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listener = l
 	c.carrying.Go(func() { c.carry(l) })
+}
+
+// listen takes the address again. The listener before is closed; a process that another test began just then may
+// still have it, until it becomes the program that it is to be.
+func (c *cable) listen(t *testing.T) net.Listener {
+	t.Helper()
+	ctx := soon(t)
+	for {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.address)
+		if err == nil {
+			return l
+		}
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		require.NoError(t, ctx.Err(), "%s is not free", c.address)
+		pass(time.Millisecond)
+	}
 }
 
 func (c *cable) carry(l net.Listener) {
