@@ -38,16 +38,18 @@ func (o *opened) flush(mark uint64) error {
 }
 
 func (o *opened) send(d *Delivery) error {
+	told := len(d.Messages)
 	left, err := o.sink.Put(d)
+	// The sink has it all: nothing is kept twice while a slow reader is waited for.
+	o.pending, o.bytes = nil, 0
 	if err == nil && left {
 		err = o.flushSlowly()
 	}
-	o.pending, o.bytes = nil, 0
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	if len(d.Messages) > 0 {
-		o.hub.config.Metrics.Told(len(d.Messages))
+	if told > 0 {
+		o.hub.config.Metrics.Told(told)
 	}
 	return o.giveWay()
 }

@@ -78,15 +78,17 @@ func (s *taken) Put(d *hub.Delivery) (bool, error) {
 	}
 	text = appendDelivery(text, d)
 	left, err := s.write(text)
-	const most = 64 << 10 // a larger buffer is not worth keeping
-	if cap(text) <= most {
+	if cap(text) <= mostPooled { // a larger one may be what is left
 		*buffer = text
 		buffers.Put(buffer)
 	}
 	return left, err
 }
 
-// write writes what goes at once, and keeps the rest.
+// mostPooled is the size up to which a buffer is worth keeping.
+const mostPooled = 64 << 10
+
+// write writes what goes at once, and keeps the rest; a text too large for the pool is the connection's own.
 func (s *taken) write(text []byte) (left bool, err error) {
 	s.closing.Lock()
 	defer s.closing.Unlock()
@@ -97,7 +99,13 @@ func (s *taken) write(text []byte) (left bool, err error) {
 	if len(s.left) == 0 && s.raw != nil {
 		n, err = tryWrite(s.raw, text)
 	}
-	s.left = append(s.left, text[n:]...)
+	switch text = text[n:]; {
+	case len(text) == 0:
+	case len(s.left) == 0 && cap(text) > mostPooled && len(text) > n:
+		s.left = text // without a copy, where most of it is left
+	default:
+		s.left = append(s.left, text...)
+	}
 	return len(s.left) > 0, err
 }
 

@@ -92,3 +92,24 @@ func TestClosingWaitsForNoReader(t *testing.T) {
 	require.Error(t, <-flushed)
 	require.Less(t, time.Since(began), 10*time.Second)
 }
+
+// Promise 8, for a reader that is behind: what is left of a message, whether little or most of it, is followed by
+// the next one.
+func TestWhatIsLeftIsWrittenInOrder(t *testing.T) {
+	for _, size := range []int{10, 8 << 20, more} {
+		s, reader := connected(t)
+		var want []byte
+		for _, d := range []*hub.Delivery{state(size), state(20), state(mostPooled)} {
+			want = appendDelivery(want, d)
+			_, err := s.Put(d)
+			require.NoError(t, err)
+		}
+		flushed := make(chan error, 1)
+		go func() { flushed <- s.Flush() }()
+		got := make([]byte, len(want))
+		_, err := io.ReadFull(reader, got)
+		require.NoError(t, err)
+		require.NoError(t, <-flushed)
+		require.True(t, bytes.Equal(want, got), "with %d bytes at first", size)
+	}
+}
