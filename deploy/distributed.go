@@ -27,11 +27,11 @@ const laneBound = rabbitmq.DefaultMaxMessages + rabbitmq.DefaultPrefetch + mostG
 // distributed is what a program over RabbitMQ consists of besides the store: one of several processes with
 // any roles, or the only one with all of them (DESIGN section 7). What its roles do not need is nil.
 //
-// Where the worker is another process, who waits and who watches is told by following the log, which is
-// looked at once a second: correct, and up to a second late. What this process's own worker commits is told
-// at once.
+// What this process's own worker commits is told to those who wait and watch here without a detour, what others
+// commit over the live tail, and what neither tells is found in the log, which is looked at once a second.
 type distributed struct {
 	*Program
+	tail    *liveTail
 	waiters *notify.Waiters  // of a gateway
 	feed    *feed.Feed       // of a gateway or projector
 	lanes   *laneUse         // of a gateway or worker
@@ -44,16 +44,27 @@ type distributed struct {
 func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) error {
 	d := &distributed{Program: p}
 	gateway, projector := p.config.has(RoleGateway), p.config.has(RoleProjector)
+	config := p.config.rabbitmq()
+	config.Logger, config.Metrics = p.log, p.metrics.overRabbitMQ()
+	var err error
+	if d.tail, err = p.newLiveTail(config); err != nil {
+		return err
+	}
 	if gateway {
-		d.waiters = notify.NewWaiters(notify.WaitersConfig{Reader: p.store, Log: p.log})
+		d.waiters = notify.NewWaiters(notify.WaitersConfig{Reader: p.store, Interest: d.tail.interests, Log: p.log})
 		p.onStop("ending the watch over the log", func(context.Context) error { return d.waiters.Stop() })
 		if err := d.waiters.Start(ctx); err != nil {
 			return err
 		}
 	}
 	if gateway || projector {
-		var err error
 		if d.feed, err = p.startFeed(ctx); err != nil {
+			return err
+		}
+		if projector {
+			d.tail.interests.Everything()
+		}
+		if err := d.tail.listen(ctx, d.feed, d.waiters); err != nil {
 			return err
 		}
 		if err := d.openCatalog(ctx); err != nil {
@@ -65,7 +76,7 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 	}
 	p.health.checks = d.checks()
 	if gateway {
-		return d.serveClients(ctx, clients{d.door, d.waiters, d.feed, d.listing, d.taking}, routes)
+		return d.serveClients(ctx, clients{d.door, d.waiters, d.feed, watchedHere{d.tail.interests, d.feed}, d.listing, d.taking}, routes)
 	}
 	return nil
 }
@@ -80,12 +91,16 @@ func (d *distributed) startLanes(ctx context.Context) error {
 	d.lanes = d.newLaneUse(shared, busRabbitMQ)
 	var parts []*lanePart
 	if d.config.has(RoleGateway) {
-		d.door = &door{program: d.Program, lanes: d.lanes}
+		d.door = &door{program: d.Program, lanes: d.lanes, via: d.tail.id.String()}
 		parts = append(parts, &lanePart{name: "sending", quiet: store.LanesUnsent, wants: unchanged, open: d.door.open, close: d.door.close})
 	}
 	if d.config.has(RoleWorker) {
 		late := &latecomers{program: d.Program, door: &door{program: d.Program, lanes: d.lanes}, lanes: d.lanes, keep: pastLanesFor}
-		d.crew = &crew{program: d.Program, adopt: shared.Adopt, make: d.newGroup(shared)}
+		announce, err := d.tail.announcer(ctx)
+		if err != nil {
+			return err
+		}
+		d.crew = &crew{program: d.Program, adopt: shared.Adopt, make: d.newGroup(shared, announce)}
 		d.metrics.read("doorman_lanes", "Lanes that are worked here.", d.crew.Lanes)
 		parts = append(parts,
 			&lanePart{name: "late frames", quiet: store.LanesUnsent, wants: late.wanted, open: late.open, close: late.close},
@@ -109,8 +124,10 @@ func (d *distributed) openCatalog(ctx context.Context) error {
 }
 
 // newGroup makes this process's part in the group of workers.
-func (d *distributed) newGroup(shared *postgres.Store) func(*rabbitmq.Subscriber, int) (*group.Runner, error) {
-	var observe []func(store.Range, *aggregate.Result)
+func (d *distributed) newGroup(
+	shared *postgres.Store, announce func(store.Range, *aggregate.Result),
+) func(*rabbitmq.Subscriber, int) (*group.Runner, error) {
+	observe := []func(store.Range, *aggregate.Result){announce}
 	if d.waiters != nil {
 		observe = append(observe, d.waiters.Observe)
 	}
@@ -122,7 +139,8 @@ func (d *distributed) newGroup(shared *postgres.Store) func(*rabbitmq.Subscriber
 			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
 				return worker.New(worker.Config{
-					Store: d.store, Types: d.types, Subscriber: subscriber, Lanes: lanes, Owner: owner(), Fenced: fenced,
+					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, Lanes: lanes,
+					Owner: owner(), Fenced: fenced,
 					Limits: d.limits(), CacheStreams: d.config.CachedStreams, CacheBytes: d.config.CacheMB << 20,
 					QueueBound: laneBound, Observe: observe, Metrics: d.metrics, Log: d.log,
 				})

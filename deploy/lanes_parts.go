@@ -52,6 +52,7 @@ type door struct {
 	program *Program
 	current atomic.Pointer[opening] // nil while it is closed
 	lanes   *laneUse
+	via     string // names this gateway to workers
 }
 
 // opening is the door open.
@@ -79,7 +80,7 @@ func (d *door) open(ctx context.Context, l store.Laning) error {
 		}
 		return err
 	})
-	if o.sender, err = bus.NewSender(guarded, bus.SenderConfig{Lanes: l.Lanes}); err != nil {
+	if o.sender, err = bus.NewSender(guarded, bus.SenderConfig{Lanes: l.Lanes, Via: d.via}); err != nil {
 		return errors.Join(err, o.publisher.Close())
 	}
 	d.current.Store(o)

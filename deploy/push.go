@@ -29,9 +29,11 @@ func (p *Program) startFeed(ctx context.Context) (*feed.Feed, error) {
 }
 
 // startPush tells those who watch.
-func (p *Program) startPush(ctx context.Context, f *feed.Feed, queries *query.Query, routes *http.ServeMux) (*hub.Hub, error) {
+func (p *Program) startPush(
+	ctx context.Context, f *feed.Feed, watched hub.Interest, queries *query.Query, routes *http.ServeMux,
+) (*hub.Hub, error) {
 	h, err := hub.New(hub.Config{
-		Feed: f, Reader: p.store, States: queries.States(), Epoch: p.store.Identity().Epoch,
+		Feed: f, Interest: watched, Reader: p.store, States: queries.States(), Epoch: p.store.Identity().Epoch,
 		Serves:  func(streamType string) bool { _, known := p.types.Type(streamType); return known },
 		Tell:    queries.Tell,
 		CPU:     processorTime,

@@ -27,6 +27,9 @@ func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
 	if p.config.RabbitMQURL != "" {
 		return p.wireDistributed(ctx, routes)
 	}
+	if err := p.watchLanes(ctx); err != nil {
+		return err
+	}
 	waiters := notify.NewWaiters(notify.WaitersConfig{Reader: p.store, Log: p.log})
 	p.onStop("ending the watch over the log", func(context.Context) error { return waiters.Stop() })
 	if err := waiters.Start(ctx); err != nil {
@@ -51,7 +54,7 @@ func (p *Program) wire(ctx context.Context, routes *http.ServeMux) error {
 	}
 	p.onStop("committing what was accepted", sender.Close)
 	p.health.checks = p.checks()
-	return p.serveClients(ctx, clients{sender, waiters, follow, listing, p.workerReady}, routes)
+	return p.serveClients(ctx, clients{sender, waiters, follow, nil, listing, p.workerReady}, routes)
 }
 
 // clients are what those who send commands and ask for what became of them are served with.
@@ -59,6 +62,7 @@ type clients struct {
 	sender  commandSender
 	waiters *notify.Waiters
 	follow  *feed.Feed
+	watched hub.Interest // nil: the feed hands on everything
 	listing query.Catalog
 	taking  func() error // why no commands are taken, as far as that is known; nil when they are
 }
@@ -71,7 +75,7 @@ func (p *Program) serveClients(ctx context.Context, c clients, routes *http.Serv
 	if err != nil {
 		return err
 	}
-	push, err := p.startPush(ctx, c.follow, queries, routes)
+	push, err := p.startPush(ctx, c.follow, c.watched, queries, routes)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ func deleteQueues(t *testing.T, url, prefix string) {
 		_, err := channel.QueueDelete(fmt.Sprintf("%s.lane.%d", prefix, lane), false, false, false)
 		require.NoError(t, err)
 	}
+	for _, exchange := range []string{"tail", "events", "outcomes"} {
+		require.NoError(t, channel.ExchangeDelete(prefix+"."+exchange, false, false))
+	}
 }
 
 // beside is the place of another process of the same deployment.
