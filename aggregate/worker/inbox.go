@@ -18,6 +18,8 @@ type arrival struct {
 	commands []commands.Envelope
 	left     int   // commands not judged yet
 	broken   error // the frame could not be read
+	returns  int   // how often it has come back, as far as the bus says
+	returned bool  // to the bus, before all of it was judged
 }
 
 // item is one command on its way through the worker.
@@ -71,7 +73,8 @@ func (in *inbox) receive(ctx context.Context, lane int, messages <-chan *message
 					envelopes[i].Via = via
 				}
 			}
-			in.put(&arrival{message: m, lane: lane, commands: envelopes, left: len(envelopes), broken: err})
+			in.put(&arrival{message: m, lane: lane, commands: envelopes, left: len(envelopes), broken: err,
+				returns: returnsOf(m.Metadata)})
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 // go on.
 func (d *desk) take(s *sitting, n int) {
 	p := &d.pass
-	p.items, p.kept, p.at = d.backlog[:n:n], 0, 0
+	p.items, p.kept, p.at = d.drop(d.backlog[:n:n]), 0, 0
 	d.backlog = d.backlog[n:]
 	if !d.present(p.items) {
 		d.endPass()
@@ -44,6 +44,23 @@ func (d *desk) take(s *sitting, n int) {
 		p.items, p.kept, p.at = p.items[:p.kept], 0, 0
 	}
 	d.endPass()
+}
+
+// drop leaves out what has gone back to the bus, as when the connection was lost: it comes again, perhaps to
+// another worker, and an acknowledgement of this delivery would mean nothing.
+func (d *desk) drop(items []item) []item {
+	left := items[:0]
+	for _, it := range items {
+		a := it.from
+		if !a.returned && a.message.Context().Err() != nil {
+			a.returned = true
+			d.lanes[a.lane].unread--
+		}
+		if !a.returned {
+			left = append(left, it)
+		}
+	}
+	return left
 }
 
 func idsOf(items []item) []commands.ID {

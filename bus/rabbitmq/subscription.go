@@ -224,12 +224,12 @@ func (s *subscription) release(session *session, channel *amqp.Channel) {
 
 // lose gives up a channel. It may still be open: a queue that is deleted takes only its consumers along.
 func (s *subscription) lose(session *session, channel *amqp.Channel) {
+	s.forget()
 	if !channel.IsClosed() {
 		met := session.limit(closeGrace)
 		_ = channel.Close()
 		met()
 	}
-	s.forget()
 }
 
 // forget lets go of what is in hand. What nobody has read is taken back, because it comes again.
