@@ -13,6 +13,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/worker"
 	"github.com/ticketed/doorman/aggregate/worker/group"
 	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/notify"
 	"github.com/ticketed/doorman/projections/catalog"
 )

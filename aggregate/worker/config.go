@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/commands"
 )
 
 // Config is what a worker needs. Store, Types, Subscriber and Lanes are required.
@@ -42,6 +44,10 @@ type Config struct {
 	// that are its own. Without it two workers that believe to hold the same lane would take it from each
 	// other for ever. It is called once at most, and must not block.
 	Fenced func()
+
+	// Suspect notes that a command is about to be judged that may end the process, and tells how many
+	// processes have noted it, this one included. Without it such a command is found, but never failed.
+	Suspect func(ctx context.Context, id commands.ID) (processes int, err error)
 
 	CacheStreams int           // streams held in memory; 50,000 by default
 	CacheBytes   int           // bytes of their states and parked payloads; 64 MiB by default

@@ -283,18 +283,24 @@ func (d *desk) proceed() {
 	if !d.pickUp() || !d.waiting() {
 		return
 	}
-	if d.caution.left > 0 && d.inflight != nil || d.open != nil && d.open.round.Full() {
+	if d.caution.left > 0 && d.inflight != nil || d.open != nil && d.open.round.Full() || d.alone() {
 		return
 	}
 	s := d.sit()
 	started := time.Now()
 	s.round.Now = started.UTC().Truncate(time.Microsecond)
 	if d.goOn(s) && d.carryOut(s) && d.expire(s) {
-		n := len(d.backlog)
+		n, careful := d.portion()
 		if d.caution.left > 0 {
 			n = min(n, d.caution.size)
 		}
-		d.take(s, n)
+		switch {
+		case !careful:
+			d.take(s, n)
+		case d.inflight == nil && s.empty() && d.try():
+			s.alone = true
+			d.take(s, n)
+		}
 	}
 	s.judging += time.Since(started)
 }

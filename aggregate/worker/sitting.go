@@ -20,6 +20,7 @@ type sitting struct {
 	orders   []*order   // carried out in it
 	journal  []parkedBefore
 	clocks   bool // it is there to save the clocks of lanes on which something waits
+	alone    bool // nothing else is judged until it is committed
 	judging  time.Duration
 	launched time.Time // when its commit began
 }
