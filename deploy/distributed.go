@@ -142,6 +142,7 @@ func (d *distributed) newGroup(
 				return worker.New(worker.Config{
 					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, Lanes: lanes,
 					Owner: owner(), Fenced: fenced,
+					Suspect: func(ctx context.Context, id commands.ID) (int, error) { return shared.Suspect(ctx, id, d.lanes.self.ID) },
 					Limits: d.limits(), CacheStreams: d.config.CachedStreams, CacheBytes: d.config.CacheMB << 20,
 					QueueBound: laneBound, Observe: observe, Metrics: d.metrics, Log: d.log,
 				})

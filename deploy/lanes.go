@@ -45,7 +45,7 @@ type laneUse struct {
 	latest   store.Laning
 	heard    time.Time // when what was heard last was asked for
 	err      error     // why nothing was heard since; nil when something was
-	stopping bool // nothing is opened any more
+	stopping bool      // nothing is opened any more
 
 	following, beating stretch
 }

@@ -150,7 +150,7 @@ func TestTheNumberOfLanesChangesUnderLoad(t *testing.T) {
 	view := lanesOf(t, gate)
 	require.Equal(t, 32, view.Lanes)
 	require.Len(t, view.List, 32)
-	worked(t, 32, first) // the one that is left
+	worked(t, 32, first)                       // the one that is left
 	all := map[commands.ID]*commands.Command{} // some were sent twice, once through each gateway
 	for _, c := range append(s.commands(), through.commands()...) {
 		all[c.ID] = c

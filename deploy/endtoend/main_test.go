@@ -45,6 +45,9 @@ func endWithParent() {
 	os.Exit(70)
 }
 
+// deadly is the exit code of a process in which the command "die" with this number is judged.
+const deadly = 71
+
 // briefly is how long commands of the type "brief" wait for their predecessors.
 const briefly = 2 * time.Second
 
@@ -95,6 +98,12 @@ func ledger(name string, parkFor time.Duration) aggregate.Type {
 	aggregate.Handle(t, "hold", func(_ tally, h hold) ([]entry, error) {
 		time.Sleep(time.Duration(min(h.Millis, 1000)) * time.Millisecond)
 		return []entry{added{h.N}}, nil
+	})
+	aggregate.Handle(t, "die", func(_ tally, a added) ([]entry, error) {
+		if a.N == deadly { // a type is tried out with made-up commands when it is built
+			os.Exit(deadly)
+		}
+		return nil, nil
 	})
 	aggregate.Handle(t, "write", func(_ tally, text json.RawMessage) ([]entry, error) { return []entry{added{len(text)}}, nil })
 	aggregate.On(t, "added", func(s tally, a added) tally { return tally{s.Count + a.N} })
