@@ -1,0 +1,171 @@
+import type { Outcome, Policy, Rejection, Saved, Status } from './types.ts';
+import { DoormanError } from './types.ts';
+
+const rank: Record<Status, number> = { queued: 0, sent: 1, parked: 2, landed: 3, rejected: 3, refused: 3 };
+
+/** Calls what is not ours: what it throws is reported, and stops nothing. */
+export function call(fn: ((...args: any[]) => void) | undefined, ...args: any[]): void {
+  try {
+    fn?.(...args);
+  } catch (e) {
+    setTimeout(() => {
+      throw e;
+    });
+  }
+}
+
+/** A set of listeners. */
+export class Bell {
+  #fns = new Set<() => void>();
+  readonly on = (fn: () => void): (() => void) => {
+    const own = () => fn();
+    this.#fns.add(own);
+    return () => this.#fns.delete(own);
+  };
+  ring(): void {
+    for (const fn of [...this.#fns]) call(fn);
+  }
+}
+
+/**
+ * One action of the user, from `send` until it has ended. It lives on when the command behind it is sent again
+ * under another id.
+ */
+export class Handle {
+  status: Status = 'queued';
+  /** True once the server has promised an outcome; false when it ended before that. Never fails. */
+  readonly accepted: Promise<boolean>;
+  /** How it ended. Never fails. */
+  readonly outcome: Promise<Outcome>;
+  /** The same, once it has ended. */
+  result?: Outcome;
+  /** Calls back whenever the status has changed; returns what ends that. */
+  readonly subscribe: (fn: () => void) => () => void;
+  /** @internal */ _act: Act;
+  #bell = new Bell();
+  #accept!: (yes: boolean) => void;
+  #end!: (o: Outcome) => void;
+
+  constructor(act: Act) {
+    this._act = act;
+    this.accepted = new Promise((r) => (this.#accept = r));
+    this.outcome = new Promise((r) => (this.#end = r));
+    this.subscribe = this.#bell.on;
+  }
+
+  /** The id under which it is known now. */
+  get id(): string {
+    return this._act.id;
+  }
+
+  get type(): string {
+    return this._act.type;
+  }
+
+  /** A copy of what was sent. */
+  get data(): any {
+    return parse(this._act.text);
+  }
+
+  /** Why it was turned away, while that waits for the user's decision. */
+  get rejection(): Rejection | undefined {
+    return this._act.rej;
+  }
+
+  /** @internal */
+  _to(status: Status, outcome?: Outcome): void {
+    if (rank[status] <= rank[this.status]) return;
+    this.status = status;
+    if (outcome) {
+      this.#accept(status == 'landed' || this._act.ok);
+      this.#end((this.result = outcome));
+    }
+    this.#bell.ring();
+  }
+
+  /** @internal */
+  _accept(): void {
+    this.#accept(true);
+    this._to('sent');
+  }
+}
+
+/** An action in a stream's chain, and the command that stands for it now. */
+export interface Act {
+  id: string;
+  /** The id of the action it follows; not known before the first state. */
+  ticket?: string;
+  type: string;
+  /** Its data as JSON, the bytes that are sent. */
+  text: string;
+  policy: Policy;
+  session: string;
+  /** When it was sent by the user, in ms since 1970. */
+  at: number;
+  /** Its ticket was given by the form it came from, and differs from where the chain was then. */
+  pin?: boolean;
+  /** It goes only when all before it have been accepted. */
+  calm?: boolean;
+  /** How often this id has been handed to the network. */
+  tries: number;
+  /** An attempt with this id has an unknown fate. */
+  murk?: boolean;
+  /** A POST with it is under way. */
+  busy?: boolean;
+  /** It is to be alone in its POST: in company the whole was refused. */
+  solo?: boolean;
+  /** The server has promised an outcome. */
+  ok: boolean;
+  /** Not to be tried before, in ms since 1970. */
+  next: number;
+  /** It landed, and left this version. */
+  version?: number;
+  /** It was turned away as a root, and nobody has decided what to do. */
+  rej?: Rejection;
+  final?: 'rejected' | 'refused';
+  /** The root with which it was rolled back. */
+  held?: Act;
+  /** It is kept from before a reload and older than allowed. */
+  old?: boolean;
+  handles: Handle[];
+  /** Of its text, in bytes of UTF-8. */
+  size: number;
+}
+
+/** Makes one command's data of two that follow each other. */
+export type Merge = (earlier: any, later: any) => any;
+
+const encoder = new TextEncoder();
+
+/** How many bytes a text takes. */
+export const bytes = (text: string): number => encoder.encode(text).length;
+
+export const parse = (text: string): any => (text ? JSON.parse(text) : undefined);
+
+const depth = (v: any): number =>
+  v && typeof v == 'object' ? 1 + Object.values(v).reduce((d: number, x) => Math.max(d, depth(x)), 0) : 0;
+
+/** Copies data as JSON. What the server would certainly refuse does not get that far. */
+export function copy(data: unknown, most: number): string {
+  const text = JSON.stringify(data) ?? '';
+  // JSON.stringify escapes lone surrogates alone; two backslashes before the u are a backslash.
+  if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(text)) throw new DoormanError('malformed', 'a text holds half a character');
+  if (depth(parse(text)) > most) throw new DoormanError('malformed', `the data is nested deeper than ${most}`);
+  return text;
+}
+
+/** Whether arrival order decides for it, so that one POST must wait for the other. */
+export const loose = (a: Act): boolean => a.policy == 'session' || a.policy == 'any';
+
+/** The JSON of a command. */
+export function envelope(stream: string, a: Act, actor?: string): string {
+  const { id, type, ticket, policy, session } = a;
+  const head = JSON.stringify({ id, stream, type, ticket, policy, session, actor });
+  return a.text ? `${head.slice(0, -1)},"data":${a.text}}` : head;
+}
+
+/** An act as it is kept. */
+export function save(a: Act): Saved {
+  const { id, ticket, type, text, policy, session, at, pin, calm, tries, murk, ok, rej, final } = a;
+  return { id, ticket, type, text, policy, session, at, pin, calm, tries, murk: murk || a.busy, ok, rej, final, held: a.held?.id };
+}

@@ -1,0 +1,427 @@
+import type { Act } from './act.ts';
+import { Bell, bytes, call, copy, envelope, Handle, loose, parse, save } from './act.ts';
+import { again, ready, restore } from './chain.ts';
+import { Conflict, decide, doubtful, hold } from './conflict.ts';
+import type { Draft, Host, SendOptions, StreamOptions } from './options.ts';
+import type { CommandView, Outcome, Rejection, Saved, Snapshot } from './types.ts';
+import { DoormanError } from './types.ts';
+
+/** Commands past the oldest one that the server has not accepted. */
+const WINDOW = 128;
+/** Tickets that are remembered as having been followed by own actions alone. */
+const TRAIL = 256;
+
+const seq = (position = '') => +position.slice(position.lastIndexOf('-') + 1);
+
+/**
+ * A stream as one user sees it: the server's state with their own pending actions applied. It does no I/O; its client
+ * tells it what was answered and pushed, and takes from it what is to be sent.
+ */
+export class Stream<S = any> {
+  /** @internal */ _chain: Act[] = [];
+  /** What was received last. @internal */ _rec: Snapshot;
+  /** What was shown last. @internal */ _seen: Snapshot;
+  /** The next state counts whatever its version, and is applied with what became of the pending. @internal */ _lost = true;
+  /** A state that waits for that. @internal */ _gate?: Snapshot;
+  /** The ids that are being asked about. @internal */ _asking?: string[];
+  /** The chain is not kept as it is. @internal */ _dirty = false;
+  /** Nobody uses it any more. @internal */ _closed = false;
+  #base?: string;
+  #based = 0;
+  #trail = new Set<string>();
+  #conflict?: Conflict;
+  #told?: Conflict;
+  #view?: { state: S };
+  #bell = new Bell();
+
+  /** @internal */
+  constructor(
+    readonly name: string,
+    /** @internal */ readonly _host: Host,
+    /** @internal */ public _options: StreamOptions<S>,
+  ) {
+    this._seen = this._rec = { stream: name, version: 0, ticket: '', state: null, position: '' };
+    this._know();
+  }
+
+  /** The state with the pending actions applied, as it was last shown, and with what was sent since. */
+  get state(): S {
+    return (this.#view ??= { state: this.#visible().reduce((s, a) => this.#predict(s, a), this.confirmed) }).state;
+  }
+
+  /** The state that the server has confirmed, as of the last time that subscribers were called. */
+  get confirmed(): S {
+    return this._seen.state ?? this._options.initial ?? null;
+  }
+
+  /** How many events the confirmed state is made of. */
+  get version(): number {
+    return this._seen.version;
+  }
+
+  /** Whether the server's state is known. */
+  get known(): boolean {
+    return this._seen.position != '';
+  }
+
+  /** The actions that are not part of the confirmed state yet, in order, with those in conflict. */
+  get pending(): Handle[] {
+    return this._chain.flatMap((a) => a.handles);
+  }
+
+  /** The conflict that waits for a decision. New actions wait behind it. */
+  get conflict(): Conflict | undefined {
+    return this.#told;
+  }
+
+  /** Calls back when something has changed, at most once a frame; returns what ends that. */
+  subscribe = (fn: () => void): (() => void) => this.#bell.on(fn);
+
+  /** Stops watching it, once nothing is pending. */
+  close(): void {
+    this._closed = true;
+    this._host.stir(this);
+  }
+
+  /**
+   * Sends a command based on what the user sees. It returns at once; throws a DoormanError for what the server
+   * would never take, and then nothing has been sent.
+   */
+  send(type: string, data?: unknown, options: SendOptions = {}): Handle {
+    return this.#send(type, data, options);
+  }
+
+  /** Keeps what is shown now as the base of what a form sends later. */
+  draft(): Draft {
+    const ticket = this.#tail;
+    return {
+      ticket,
+      version: this.version,
+      send: (type, data, options = {}) => {
+        const kept = !ticket || ticket == this.#base || this.#trail.has(ticket) || this._chain.some((a) => a.id == ticket);
+        return this.#send(type, data, { ...options, merge: undefined }, kept ? undefined : ticket);
+      },
+    };
+  }
+
+  get #tail(): string | undefined {
+    const last = this._chain.at(-1);
+    return last ? last.id : this.#base;
+  }
+
+  #send(type: string, data: unknown, { merge, policy = 'ticket' }: SendOptions, pin?: string): Handle {
+    if (!type) throw new DoormanError('malformed', `a command has a type`);
+    const { limits, session, id, now } = this._host;
+    const text = copy(data, limits.max_depth - 2);
+    const last = this._chain.at(-1);
+    const act: Act = {
+      id: id(), ticket: pin ?? this.#tail, pin: pin != null, type, text, policy, session, at: now(),
+      tries: 0, ok: false, next: 0, handles: [], size: 0,
+    };
+    if (merge && last && !last.tries && !last.held && !last.pin && last.type == type && last.policy == policy) {
+      const one = { ...last, text: copy(merge(parse(last.text), parse(text)), limits.max_depth - 2) };
+      if (this.#fits(one)) {
+        Object.assign(last, one);
+        this.#view = undefined;
+        return this.#handle(last);
+      }
+    }
+    if (!this.#fits(act)) throw new DoormanError('too_large', `the command is larger than ${limits.max_body} bytes`);
+    const view = this.#view;
+    this._chain.push(act);
+    if (view) this.#view = { state: this.#predict(view.state, act) };
+    return this.#handle(act);
+  }
+
+  #fits(a: Act): boolean {
+    a.size = bytes(envelope(this.name, { ...a, ticket: a.id }, this._host.actor)) + (a.session ? 1 : 129);
+    return a.size < this._host.limits.max_body;
+  }
+
+  #handle(a: Act): Handle {
+    const h = new Handle(a);
+    a.handles.push(h);
+    this.#touch();
+    return h;
+  }
+
+  #touch(): void {
+    this._dirty = true;
+    this._host.stir(this);
+  }
+
+  #visible(): Act[] {
+    return this._chain.filter((a) => !a.held && !this.#reached(a));
+  }
+
+  #reached(a: Act): boolean {
+    return a.version! <= this._seen.version && this.known;
+  }
+
+  #predict(state: S, a: Act): S {
+    try {
+      const predict = this._options.predict?.[a.type];
+      return predict ? predict(state, parse(a.text)) : state;
+    } catch {
+      return state;
+    }
+  }
+
+  /** Options came, or came anew. @internal */
+  _know(options?: StreamOptions<S>): void {
+    Object.assign(this._options, options);
+    this._closed = false;
+    if (this._options.fresh && !this.#base && !this.known) this.#start('genesis');
+    this.#view = undefined;
+  }
+
+  /** The first ticket is known. */
+  #start(ticket: string): void {
+    this.#base = ticket;
+    this.#trail.add(ticket);
+    const first = this._chain[0];
+    if (first && !first.ticket) first.ticket = ticket;
+  }
+
+  /** What may be handed to the network now, oldest first. `more`: also what has not been before. @internal */
+  _ready(more: boolean): Act[] {
+    const { now, limits } = this._host;
+    return ready(this._chain, now(), Math.min(WINDOW, limits.parked_per_stream), {
+      more, lost: this._lost, conflict: !!this.#conflict,
+    });
+  }
+
+  /** It leaves now. @internal */
+  _handed(a: Act): void {
+    a.tries++;
+    a.busy = this._dirty = true;
+    for (const h of a.handles) h._to('sent');
+  }
+
+  #find(id: string): Act | undefined {
+    return this._chain.find((a) => a.id == id);
+  }
+
+  /** A POST's answer: what became of one of its commands. @internal */
+  _answer(id: string, what: 'accepted' | 'refused' | 'later' | 'unknown', why?: Rejection, wait = 0): void {
+    const a = this.#find(id);
+    if (!a?.busy) return;
+    a.busy = false;
+    if (what == 'accepted') this.#accept(a);
+    else if (what == 'unknown') a.murk = true;
+    else if (what == 'refused' && !a.ok && a.version == null && !a.held) {
+      // Of an earlier attempt nothing is known: only the server's log can tell.
+      if (a.murk) a.next = this._host.now() + wait;
+      else this.#turnedAway(a, why!, 'refused');
+    }
+    this.#touch();
+  }
+
+  #accept(a: Act): void {
+    a.ok = true;
+    for (const h of a.handles) h._accept();
+  }
+
+  /** The server knows it; nothing if that tells us nothing new. */
+  #heard(id: string): Act | undefined {
+    const a = this.#find(id);
+    if (!a || a.version != null) return;
+    const root = a.held;
+    if (root?.rej!.reason == 'too_old' && a.tries) {
+      // It had arrived after all: there is nothing to decide.
+      for (const b of this._chain) if (b.held == root) delete b.held;
+      delete root.rej;
+      if (this.#conflict?._root == root) this.#conflict = undefined;
+      this.#open();
+    }
+    if (a.held) return;
+    this.#accept(a);
+    return a;
+  }
+
+  /** @internal */
+  _parked(id: string): void {
+    const a = this.#heard(id);
+    for (const h of a?.handles ?? []) h._to('parked');
+    this.#touch();
+  }
+
+  /** @internal */
+  _landed(id: string, version: number, position?: string): void {
+    const a = this.#heard(id);
+    if (!a) return;
+    a.version = version;
+    this.#end(a, { status: 'landed', id, version, position });
+    this._settle();
+  }
+
+  #end(a: Act, outcome: Outcome): void {
+    for (const h of a.handles) h._to(outcome.status, outcome);
+    this.#touch();
+  }
+
+  /** @internal */
+  _rejected(id: string, why: Rejection): void {
+    const a = this.#heard(id);
+    if (!a) return;
+    const before = a.ticket == a.id ? undefined : this.#find(a.ticket!);
+    const { reason } = why;
+    if (before?.held && /^predecessor|_full$/.test(reason)) {
+      // It goes the way of the one it followed.
+      hold(this._chain, before.held, a);
+      this._settle();
+    } else if (reason == 'predecessor_rejected' && before && before.version == null) {
+      a.next = Infinity; // That of its predecessor is on its way.
+    } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) {
+      for (const old of again(this._chain, a, this._host.id)) this.#trail.add(old);
+    } else this.#turnedAway(a, why, 'rejected');
+    this.#touch();
+  }
+
+  #turnedAway(a: Act, why: Rejection, final: 'rejected' | 'refused'): void {
+    a.rej = why;
+    a.final = final;
+    hold(this._chain, a);
+    this.#open();
+    this.#touch();
+  }
+
+  /** Opens the next conflict, if none is open. */
+  #open(): void {
+    const root = this.#conflict ? undefined : this._chain.find((a) => a.rej);
+    if (root) this.#conflict = new Conflict(root, this, this._rec);
+  }
+
+  /** Carries out a decision as soon as that is safe. @internal */
+  _settle(): void {
+    const c = this.#conflict;
+    if (c?.decided && !doubtful(this._chain, c._root)) {
+      const { final } = c._root;
+      const [chain, dropped] = decide(c, this._chain, this._host.id);
+            this._chain = chain;
+      if (chain.includes(c._root)) this.#fits(c._root);
+      for (const a of dropped) {
+        const mine = a == c._root;
+        const why = mine ? c.rejection : { reason: 'predecessor_rejected', root: c._root.id, root_reason: c.reason };
+        this.#end(a, { ...why, status: mine ? final! : 'rejected', id: a.id });
+      }
+      if (!chain.length) this.#rebase(c._choice!.ticket, c._choice!.version);
+      this.#conflict = undefined;
+      this.#view = undefined;
+      this.#open();
+    }
+    this.#touch();
+  }
+
+  #rebase(ticket: string, version: number): void {
+    this.#base = ticket;
+    this.#based = version;
+  }
+
+  /** A state was pushed. @internal */
+  _state(s: Snapshot): void {
+    if (this._lost) {
+      if (this._gate) {
+        if (s.version >= this._gate.version) this._gate = s;
+        return;
+      }
+      const open = this._chain.filter((a) => a.tries && a.version == null && !a.held).map((a) => a.id);
+      if (open.length) {
+        this._gate = s;
+        this._asking = open;
+        this._host.stir(this);
+        return;
+      }
+    } else if (s.version < this._rec.version || (s.version == this._rec.version && seq(s.position) <= seq(this._rec.position)))
+      return;
+    this.#apply(s);
+  }
+
+  #apply(s: Snapshot): void {
+    if (this._lost) {
+      this._lost = false;
+      // What landed in a history that is gone is part of nothing to come.
+      for (const a of this._chain) if (a.version! > s.version) a.version = s.version;
+      if (this.known) this.#based = -1;
+    }
+    this._rec = s;
+    if (!this.#base) {
+      this.#start(s.ticket);
+      this.#based = s.version;
+    }
+    if (s.command) this._landed(s.command.id, s.version, s.position);
+    this.#conflict?._update(s);
+    this._host.stir(this);
+  }
+
+  /** The feed does not go on from where it was. @internal */
+  _reset(): void {
+    this._lost = true;
+    this._gate = this._asking = undefined;
+  }
+
+  /** What became of those asked about. @internal */
+  _statuses(asked: string[], list: CommandView[]): void {
+    if (asked != this._asking) return;
+    this._asking = undefined;
+    for (const c of list) {
+      const a = this.#find(c.id);
+      if (c.status == 'landed') this._landed(c.id, c.version!, c.position);
+      else if (c.status == 'rejected') this._rejected(c.id, c as Rejection);
+      else if (c.status == 'parked') this._parked(c.id);
+      else if (a && !a.held && a.version == null) {
+        // It was not judged yet, or it never arrived, or its log is gone: the same again does no harm.
+        a.ok = false;
+        if (a.old) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
+      }
+    }
+    const s = this._gate;
+    this._gate = undefined;
+    if (s) this.#apply(s);
+    this.#touch();
+  }
+
+  /** Shows what has come, and calls those who watch. @internal */
+  _flush(): void {
+    const s = this._rec;
+    const rose = s.version > this._seen.version;
+    this._seen = s;
+    this.#view = undefined;
+    const gone = this._chain.filter((a) => this.#reached(a));
+    if (gone.length) this._chain = this._chain.filter((a) => !gone.includes(a));
+    // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
+    if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this.#trail.clear();
+    else for (const a of gone) this.#trail.add(a.id);
+    while (this.#trail.size > TRAIL) this.#trail.delete(this.#trail.values().next().value!);
+    if (!this._chain.length && s.version > this.#based) {
+      this.#rebase(s.ticket, s.version);
+      this.#trail.add(s.ticket);
+    }
+    const c = this.#conflict;
+    c?._show();
+    if (c != this.#told) {
+      this.#told = c?.decided ? undefined : c;
+      if (this.#told) call(this._options.onConflict, c, this);
+    } else if (c?.decided) this.#told = undefined;
+    this.#bell.ring();
+  }
+
+  /** What is to be kept over a reload. @internal */
+  _save(): Saved[] {
+    return this._chain.filter((a) => a.version == null).map(save);
+  }
+
+  /** Goes on with what was left behind by a reload. @internal */
+  _restore(saved: Saved[]): void {
+    const acts = restore(saved, this._host.now() - this._host.oldest);
+    const mine = this._chain;
+    this._chain = [...acts, ...mine];
+    // What was sent before this was read follows it.
+    if (mine[0] && acts.length) mine[0].ticket = acts.at(-1)!.id;
+    for (const a of acts) {
+      if (a.old && !a.tries && !a.held) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
+    }
+    this.#open();
+    this.#touch();
+  }
+}
