@@ -106,6 +106,10 @@ var house = []room{
 		tests: backends,
 	},
 
+	{ // tests alone
+		folder: "deploy/faults",
+		tests:  []string{"commands/...", "aggregate", "bus/rabbitmq/rabbitmqtest", "deploy/contracttest", "cmd/cli"},
+	},
 	{folder: "deploy/endtoend", tests: []string{"commands/...", "aggregate/...", "deploy/contracttest", "cmd/cli"}}, // tests alone
 	{
 		folder: "deploy/...",
