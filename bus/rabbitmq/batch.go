@@ -46,6 +46,11 @@ func (e *Exchanges) batch(notices []bus.Notice) *batch {
 // and refused what a queue has refused. It fails with the context or when the exchanges are closed.
 func (b *batch) attempt(ctx context.Context, s *session) error {
 	began := time.Now()
+	slow := time.AfterFunc(b.e.config.ConfirmTimeout, func() {
+		b.e.config.Logger.Warn("RabbitMQ has not confirmed notices; a queue that is bound to the exchanges may have no leader",
+			"waited", b.e.config.ConfirmTimeout)
+	})
+	defer slow.Stop()
 	b.confirms, b.settled, b.left, b.refused = b.confirms[:0], 0, nil, nil
 	var err error
 	for err == nil && len(b.confirms) < len(b.todo) {

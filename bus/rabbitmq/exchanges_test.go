@@ -28,13 +28,16 @@ func openExchanges(t testing.TB, config rabbitmq.Config) *rabbitmq.Exchanges {
 // foreign is another service's queue, bound to the events of a routing key.
 func foreign(t testing.TB, config rabbitmq.Config, key string, args amqp.Table) (*amqp.Channel, string) {
 	t.Helper()
-	channel, err := rabbitmqtest.Connect(t).Channel()
+	connection := rabbitmqtest.Connect(t)
+	channel, err := connection.Channel()
 	require.NoError(t, err)
 	name := config.Prefix + ".foreign." + strings.Trim(key, "#*.")
 	_, err = channel.QueueDeclare(name, true, false, false, false, args)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		_, err := channel.QueueDelete(name, false, false, false)
+		other, err := connection.Channel() // what is being delivered over the first one is not waited for
+		require.NoError(t, err)
+		_, err = other.QueueDelete(name, false, false, false)
 		require.NoError(t, err)
 	})
 	require.NoError(t, channel.QueueBind(name, key, config.Prefix+".events", false, nil))
@@ -56,7 +59,7 @@ func notices(from, to int, key string) []bus.Notice {
 // drain gets n messages, and their ids.
 func drain(t *testing.T, channel *amqp.Channel, queue string, n int) (got []string) {
 	t.Helper()
-	deliveries, err := channel.ConsumeWithContext(t.Context(), queue, "", true, false, false, false, nil)
+	deliveries, err := channel.Consume(queue, "", true, false, false, false, nil)
 	require.NoError(t, err)
 	for range n {
 		select {

@@ -40,6 +40,26 @@ func TestNothingConfirmedIsLostWhenTheBrokerRestarts(t *testing.T) {
 	all.requireWhole()
 }
 
+// The first kill meets queues that were made a moment ago, which RabbitMQ forgets unless it has had time to note
+// their names.
+func TestNothingConfirmedIsLostWhenTheBrokerIsKilled(t *testing.T) {
+	t.Parallel()
+	broker := rabbitmqtest.NewBroker(t)
+	config := broker.Config()
+	config.ConfirmTimeout = 3 * time.Second
+	all := startLoads(t, config)
+	for range 2 {
+		all.reachMore("life before the kill")
+		broker.Kill()
+		broker.Start()
+	}
+	all.reachMore("life after the last kill")
+	if t.Failed() {
+		t.Log(broker.Tell("list_queues", "name", "state", "messages_ready", "messages_unacknowledged", "consumers", "leader"))
+	}
+	all.requireWhole()
+}
+
 func TestNothingConfirmedIsLostWhenConnectionsBreak(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)

@@ -117,7 +117,8 @@ func (t *Tail) write(s *session) {
 		case <-t.wake:
 		case <-changed:
 			continue
-		case <-closes: // the connection is nobody else's
+		case problem := <-closes: // the connection is nobody else's
+			t.config.Logger.Warn("RabbitMQ closed the channel to the tail", "err", problem)
 			s.cut()
 			return
 		case <-s.ended:
