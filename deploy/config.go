@@ -50,6 +50,8 @@ type Config struct {
 	// Log, when not nil, is used instead of one made from LogLevel and LogFormat on standard error.
 	Log *slog.Logger
 
+	pastLanes time.Duration // see pastLanesFor, which 0 stands for
+
 	sources map[string]string // by key, where a value comes from; absent for defaults and for code
 }
 

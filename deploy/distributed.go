@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,8 @@ func (d *distributed) startLanes(ctx context.Context) error {
 		parts = append(parts, &lanePart{name: "sending", quiet: store.LanesUnsent, wants: unchanged, open: d.door.open, close: d.door.close})
 	}
 	if d.config.has(RoleWorker) {
-		late := &latecomers{program: d.Program, door: &door{program: d.Program, lanes: d.lanes}, lanes: d.lanes, keep: pastLanesFor}
+		late := &latecomers{program: d.Program, door: &door{program: d.Program, lanes: d.lanes}, lanes: d.lanes,
+			keep: cmp.Or(d.config.pastLanes, pastLanesFor)}
 		announce, err := d.tail.announcer(ctx)
 		if err != nil {
 			return err
@@ -142,7 +144,9 @@ func (d *distributed) newGroup(
 				return worker.New(worker.Config{
 					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, Lanes: lanes,
 					Owner: owner(), Fenced: fenced,
-					Suspect: func(ctx context.Context, id commands.ID) (int, error) { return shared.Suspect(ctx, id, d.lanes.self.ID) },
+					Suspect: func(ctx context.Context, id commands.ID) (int, error) {
+						return shared.Suspect(ctx, id, d.lanes.self.ID)
+					},
 					Limits: d.limits(), CacheStreams: d.config.CachedStreams, CacheBytes: d.config.CacheMB << 20,
 					QueueBound: laneBound, Observe: observe, Metrics: d.metrics, Log: d.log,
 				})

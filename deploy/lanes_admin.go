@@ -384,7 +384,10 @@ func (o *lanesOperation) wait(ctx context.Context, ask func() (awaits string, er
 		if err == nil && awaits == "" {
 			return nil
 		}
-		if o.awaits = awaits; err != nil {
+		switch {
+		case err == nil:
+			o.awaits = awaits
+		case ctx.Err() == nil || o.awaits == "": // else the time is over, which is no news
 			o.awaits = err.Error()
 		}
 		if pause(ctx, operationEvery); ctx.Err() != nil {

@@ -35,19 +35,21 @@ func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 }
 
 // DeleteUnused deletes those queues of the configured topics that are empty and nobody consumes from, and
-// tells how many of the others there are.
+// tells how many of the others there are. It looks first and deletes then, as quorum queues cannot be told to
+// be deleted only if so: nobody may be publishing to them any more.
 func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 	err = onQueues(ctx, config, func(_ int, queue string, channel *amqp.Channel) error {
-		_, err := channel.QueueDelete(queue, true, true, false)
-		if refused := new(amqp.Error); errors.As(err, &refused) {
-			switch refused.Code {
-			case amqp.NotFound:
-				return nil
-			case amqp.PreconditionFailed, amqp.ResourceLocked:
-				left++
-				return nil
-			}
+		q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+		switch refused := new(amqp.Error); {
+		case errors.As(err, &refused) && refused.Code == amqp.NotFound:
+			return nil
+		case err != nil:
+			return err
+		case q.Messages+q.Consumers > 0:
+			left++
+			return nil
 		}
+		_, err = channel.QueueDelete(queue, false, false, false)
 		return err
 	})
 	return left, err
