@@ -1,0 +1,96 @@
+package relay_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/commands"
+)
+
+func TestWhatNobodyListensToDoesNotTravel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := newOwner(t, w, nil)
+		synctest.Wait()
+		var batch []*commands.Outcome
+		for i := range 1000 {
+			batch = append(batch, landing(streamOn(i%lanes, 0), 2))
+		}
+		a.commit(batch...)
+		synctest.Wait()
+		require.Zero(t, a.relay.Behind())
+		require.LessOrEqual(t, w.sent, 6, "one of each routing key")
+
+		q := w.bind(bus.EventsExchange, everything)
+		more := []*commands.Outcome{landing(streamOn(0, 0), 2), landing(streamOn(0, 0), 3), landing(streamOn(1, 0), 1)}
+		a.commit(more...)
+		synctest.Wait()
+		require.Len(t, q.got, 6, "all of it, none of it twice")
+		require.NoError(t, w.check(q))
+		require.NoError(t, a.relay.Shutdown(t.Context()))
+	})
+}
+
+func TestAQueueForSomeRoutingKeysGetsThoseInFull(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		q := w.bind(bus.EventsExchange, func(key string) bool { return key == "document.noted" })
+		a := newOwner(t, w, nil)
+		for i := range 100 {
+			a.commit(landing(streamOn(i%lanes, i%3), 1+i%3), landing(streamOn((i+1)%lanes, i%5), 2))
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		a.commit(landing(streamOn(0, 0), 2), landing(streamOn(0, 1), 2))
+		require.NoError(t, a.relay.Shutdown(t.Context()))
+		require.NoError(t, w.check(q))
+		require.NotEmpty(t, q.got)
+	})
+}
+
+func TestAnAudienceThatLeftIsNoticed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.bind(bus.EventsExchange, everything)
+		a := newOwner(t, w, nil)
+		a.commit(landing(streamOn(0, 0), 1))
+		synctest.Wait()
+		w.mu.Lock()
+		w.queues = nil
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		var batch []*commands.Outcome
+		for range 500 {
+			batch = append(batch, landing(streamOn(0, 0), 1))
+		}
+		before := w.sent
+		a.commit(batch...)
+		require.NoError(t, a.relay.Shutdown(t.Context()))
+		require.LessOrEqual(t, w.sent-before, 2)
+	})
+}
+
+func TestMoreRoutingKeysThanAreAskedForOneByOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		q := w.bind(bus.EventsExchange, func(key string) bool { return key == "order.kind_40" })
+		a := newOwner(t, w, nil)
+		o := landing(streamOn(0, 0), 100)
+		for i := range o.Events {
+			o.Events[i].Type = fmt.Sprintf("kind_%d", i)
+		}
+		a.commit(o)
+		require.NoError(t, a.relay.Shutdown(t.Context()))
+		require.NoError(t, w.check(q))
+		require.Len(t, q.got, 1)
+	})
+}

@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/commands"
+)
+
+// Store is what a relay needs of a store.Store.
+type Store interface {
+	Identity() store.Identity
+	Log(ctx context.Context, after uint64, limit int) ([]*commands.Outcome, error)
+	End(ctx context.Context) (uint64, error)
+	Head(ctx context.Context, stream commands.Stream) (record *store.Record, ok bool, err error)
+	SaveRelayed(ctx context.Context, claims []store.Claim) error
+}
+
+// Publisher hands notices to the broker. Several relays may use one at once.
+type Publisher interface {
+	// Publish publishes notices in order and returns nil once all of them are confirmed. On an error any of them
+	// may have been published, and they will be published again.
+	Publish(ctx context.Context, notices []bus.Notice) error
+	// Offer publishes one notice and tells, once it is confirmed, whether any queue wanted it.
+	Offer(ctx context.Context, notice bus.Notice) (wanted bool, err error)
+}
+
+// Metrics is told what a relay does. Calls come from one goroutine.
+type Metrics interface {
+	// Published counts notices that were confirmed, and those that nobody listened to, which did not travel.
+	Published(confirmed, unheard int)
+	// Took is the time from a commit's telling to the confirmation of all that is to be published of it.
+	Took(time.Duration)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Published(int, int) {}
+func (noMetrics) Took(time.Duration) {}
+
+// Config is what a relay needs. Store, Publisher and Source are required.
+type Config struct {
+	Store     Store
+	Publisher Publisher
+	Source    string // of all events, a URI reference (CloudEvents)
+	Metrics   Metrics
+	Log       *slog.Logger
+
+	KeepOutcomes int           // outcomes that may wait in memory; 32,768 by default
+	KeepBytes    int           // bytes of them, about; 32 MiB by default
+	Batch        int           // outcomes that are published together; 1,024 by default
+	BatchBytes   int           // bytes of them, about; 4 MiB by default
+	SaveEvery    time.Duration // how often checkpoints are saved while they move; 250 ms by default
+	AskEvery     time.Duration // how often an exchange with an audience is asked whether it has one still; 5 s by default
+	Drain        time.Duration // how long Shutdown publishes what was committed, at most; 5 s by default
+	// An idle relay whose checkpoint is IdleLag positions behind the log's end, since other workers commit, reads
+	// on after IdleAfter, so that its successor need not; 20,000 and 5 s by default.
+	IdleLag   int
+	IdleAfter time.Duration
+}
+
+func (c *Config) setDefaults() {
+	if c.Metrics == nil {
+		c.Metrics = noMetrics{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	for field, value := range map[*int]int{
+		&c.KeepOutcomes: 32 << 10, &c.KeepBytes: 32 << 20, &c.Batch: 1024, &c.BatchBytes: 4 << 20, &c.IdleLag: 20_000,
+	} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	for field, value := range map[*time.Duration]time.Duration{
+		&c.SaveEvery: 250 * time.Millisecond, &c.AskEvery: 5 * time.Second, &c.Drain: 5 * time.Second, &c.IdleAfter: 5 * time.Second,
+	} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+}
+
+// Validate reports everything that is missing or out of bounds at once.
+func (c *Config) Validate() error {
+	var problems []error
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			problems = append(problems, fmt.Errorf("relay: "+format, args...))
+		}
+	}
+	wrong(c.Store == nil, "Store is required")
+	wrong(c.Publisher == nil, "Publisher is required")
+	wrong(c.Source == "", "Source is required")
+	wrong(min(c.KeepOutcomes, c.KeepBytes, c.Batch, c.BatchBytes, c.IdleLag) < 0,
+		"KeepOutcomes, KeepBytes, Batch, BatchBytes and IdleLag are 1 at least")
+	wrong(min(c.SaveEvery, c.AskEvery, c.Drain, c.IdleAfter) < 0, "SaveEvery, AskEvery, Drain and IdleAfter are not below 0")
+	return errors.Join(problems...)
+}
