@@ -12,15 +12,19 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 PACKAGES ?= ./...
 FUZZTIME ?= 30s
+DURATION ?= 1h
 ARGS ?=
 
-.PHONY: help run build test bench lint verify fuzz cover generate
+.PHONY: help run run-distributed build test soak bench lint verify fuzz cover generate
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 run: ## Serve on 127.0.0.1:8080 with everything embedded; ARGS="--data-dir /somewhere"
 	go run ./cmd/doorman serve $(ARGS)
+
+run-distributed: build ## Serve as a gateway and two workers, over Postgres and RabbitMQ, on 127.0.0.1:8080
+	@deploy/run-distributed.sh $(ARGS)
 
 build: ## Build bin/doorman
 	CGO_ENABLED=0 go build -trimpath -o bin/doorman ./cmd/doorman
@@ -28,6 +32,11 @@ build: ## Build bin/doorman
 test: ## All tests, under the race detector, with the services that they need; PACKAGES=./bus/...
 	@services="$$(deploy/services.sh)"; eval "$$services"; set -x; \
 	go test $(RACE) -timeout 15m $(PACKAGES)
+
+soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses
+	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; set -x; \
+	go test $(RACE) ./deploy/faults -run TestFaults -count 1 -v -timeout 0 -args -faults.for $(DURATION) \
+	  $(if $(SEED),-faults.seed $(SEED)) $(if $(FROM),-faults.from $(FROM)) $(if $(FAULT),-faults.only $(FAULT))
 
 cover: ## Tests with coverage of every package by every test, in .cache/coverage.html
 	@mkdir -p .cache; services="$$(deploy/services.sh)"; eval "$$services"; \
@@ -42,9 +51,10 @@ fuzz: ## Each fuzz test for FUZZTIME (30s)
 	  done; \
 	done
 
-bench: build ## The table of speeds in README.md, measured here (about 3 minutes)
-	@services="$$(deploy/services.sh postgres)"; eval "$$services"; \
-	DOORMAN_POSTGRES_URL="$${DOORMAN_POSTGRES_URL:-$$DOORMAN_TEST_POSTGRES_URL}" bin/doorman bench --table $(ARGS)
+bench: build ## The table of speeds in README.md, measured here (about 5 minutes)
+	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; \
+	DOORMAN_POSTGRES_URL="$${DOORMAN_POSTGRES_URL:-$$DOORMAN_TEST_POSTGRES_URL}" \
+	DOORMAN_RABBITMQ_URL="$${DOORMAN_RABBITMQ_URL:-$$DOORMAN_TEST_RABBITMQ_URL}" bin/doorman bench --table $(ARGS)
 
 lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
 	go run $(GOLANGCI_LINT) run $(PACKAGES)

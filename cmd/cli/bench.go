@@ -22,8 +22,9 @@ import (
 // benchOptions are the flags of bench.
 type benchOptions struct {
 	load        load.Config
-	serve       string // sqlite, postgres; empty: the server runs already
+	serve       string // sqlite, postgres, rabbitmq; empty: the server runs already
 	postgresURL string
+	rabbitmqURL string
 	table       bool
 	output      string
 }
@@ -91,8 +92,9 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags.Uint64Var(&c.Seed, "seed", 1, "`number` that the choices follow from")
 	flags.IntVar(&c.PID, "pid", 0, "process `id` of the server, to tell its CPU time and memory")
 	flags.DurationVar(&c.Settle, "settle", time.Minute, "how long to wait for answers and outcomes in the end")
-	flags.StringVar(&o.serve, "serve", "", "`store` (sqlite or postgres) of a server to start for this, and stop after")
-	flags.StringVar(&o.postgresURL, "postgres-url", "", "database for --serve postgres (default $DOORMAN_POSTGRES_URL)")
+	flags.StringVar(&o.serve, "serve", "", "`what` a server to start for this, and stop after, is on: sqlite, postgres, or rabbitmq and postgres")
+	flags.StringVar(&o.postgresURL, "postgres-url", "", "database for --serve postgres and rabbitmq (default $DOORMAN_POSTGRES_URL)")
+	flags.StringVar(&o.rabbitmqURL, "rabbitmq-url", "", "broker for --serve rabbitmq (default $DOORMAN_RABBITMQ_URL)")
 	flags.BoolVar(&o.table, "table", false, "measure all rows of the table in README.md, each on a server of its own")
 	flags.StringVarP(&o.output, "output", "o", "text", "`form`: text, json")
 }
@@ -110,6 +112,9 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	if o.postgresURL == "" {
 		o.postgresURL = a.getenv("DOORMAN_POSTGRES_URL")
 	}
+	if o.rabbitmqURL == "" {
+		o.rabbitmqURL = a.getenv("DOORMAN_RABBITMQ_URL")
+	}
 	if err := o.load.Validate(); err != nil {
 		return &usageError{err}
 	}
@@ -122,7 +127,7 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	if o.table {
 		return a.benchTable(ctx, o)
 	}
-	report, err := a.benchOnce(ctx, o.load, o.serve, o.postgresURL)
+	report, err := a.benchOnce(ctx, o, o.load, o.serve)
 	if err != nil {
 		return err
 	}
@@ -154,8 +159,8 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 			return usagef("--%s has no effect without --%s", n.flag, n.other)
 		}
 	}
-	if !slices.Contains([]string{"", "sqlite", "postgres"}, o.serve) {
-		return usagef("--serve: %q is neither sqlite nor postgres", o.serve)
+	if !slices.Contains([]string{"", "sqlite", "postgres", "rabbitmq"}, o.serve) {
+		return usagef("--serve: %q is none of sqlite, postgres and rabbitmq", o.serve)
 	}
 	for _, name := range []string{"url", "admin-url", "pid"} {
 		if (o.serve != "" || o.table) && flags.Changed(name) {
@@ -176,11 +181,11 @@ func verdictOf(report *load.Report) error {
 }
 
 // benchOnce measures one load, on a server of its own if asked to.
-func (a *app) benchOnce(ctx context.Context, cfg load.Config, serve, postgresURL string) (*load.Report, error) {
+func (a *app) benchOnce(ctx context.Context, o *benchOptions, cfg load.Config, serve string) (*load.Report, error) {
 	if serve == "" {
 		return a.benchRunning(ctx, cfg)
 	}
-	server, err := a.startBenchServer(ctx, serve, postgresURL)
+	server, err := a.startBenchServer(ctx, o, serve)
 	if err != nil {
 		return nil, err
 	}

@@ -140,6 +140,9 @@ func (a *app) benchTable(ctx context.Context, o *benchOptions) error {
 	fmt.Fprint(a.stdout, "| store | load | landed/s | POST→202 ms, p50 / p99 / p99.9 | POST→landed ms, p50 / p99 / p99.9 "+
 		"| CPU µs a command: server / generator / machine |\n|---|---|---:|---:|---:|---:|\n")
 	stores := []string{"sqlite", "postgres"}
+	if o.rabbitmqURL != "" {
+		stores = append(stores, "rabbitmq")
+	}
 	if o.serve != "" {
 		stores = []string{o.serve}
 	}
@@ -151,7 +154,7 @@ func (a *app) benchTable(ctx context.Context, o *benchOptions) error {
 			}
 			cfg := o.load
 			row.shape(&cfg)
-			report, err := a.benchOnce(ctx, cfg, store, o.postgresURL)
+			report, err := a.benchOnce(ctx, o, cfg, store)
 			if err == nil {
 				err = verdictOf(report)
 			}

@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres"
+	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/bus/rabbitmq"
 )
 
 // benchServer is a server started to be measured: this same binary in a process of its own, on an empty
@@ -33,7 +37,7 @@ type benchServer struct {
 
 // startBenchServer returns once the server is ready. Its data is beside that of 'doorman serve', since a
 // temporary folder is often memory, where nothing needs to reach a disk.
-func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (*benchServer, error) {
+func (a *app) startBenchServer(ctx context.Context, o *benchOptions, store string) (*benchServer, error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -43,7 +47,7 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		return nil, err
 	}
 	args := []string{"serve", "--listen", addresses[0], "--admin-listen", addresses[1], "--log-level", "warn"}
-	environ := without(a.environ, "DOORMAN_POSTGRES_URL", "DOORMAN_POSTGRES_URL_FILE")
+	environ := without(a.environ, "DOORMAN_POSTGRES_URL", "DOORMAN_POSTGRES_URL_FILE", "DOORMAN_RABBITMQ_URL", "DOORMAN_RABBITMQ_URL_FILE")
 	s := &benchServer{log: &tail{limit: 4 << 10}, exited: make(chan struct{})}
 	switch store {
 	case "sqlite":
@@ -53,16 +57,28 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		}
 		s.remove = func() error { return os.RemoveAll(folder) }
 		args = append(args, "--data-dir", folder)
-	case "postgres":
-		if postgresURL == "" {
-			return nil, usagef("--serve postgres needs --postgres-url or DOORMAN_POSTGRES_URL")
+	case "postgres", "rabbitmq":
+		if o.postgresURL == "" {
+			return nil, usagef("--serve %s needs --postgres-url or DOORMAN_POSTGRES_URL", store)
 		}
-		config := postgres.Config{URL: postgresURL, Schema: fmt.Sprintf("doorman_bench_%08x", rand.Uint32())}
-		s.remove = func() error { return postgres.Drop(context.WithoutCancel(ctx), config) }
-		args = append(args, "--postgres-schema", config.Schema)
-		environ = append(environ, "DOORMAN_POSTGRES_URL="+postgresURL)
+		name := fmt.Sprintf("doorman_bench_%08x", rand.Uint32())
+		s.remove = func() error {
+			return postgres.Drop(context.WithoutCancel(ctx), postgres.Config{URL: o.postgresURL, Schema: name})
+		}
+		args = append(args, "--postgres-schema", name)
+		environ = append(environ, "DOORMAN_POSTGRES_URL="+o.postgresURL)
+		if store == "postgres" {
+			break
+		}
+		if o.rabbitmqURL == "" {
+			return nil, usagef("--serve rabbitmq needs --rabbitmq-url or DOORMAN_RABBITMQ_URL")
+		}
+		drop := s.remove
+		s.remove = func() error { return errors.Join(drop(), dropQueues(context.WithoutCancel(ctx), o.rabbitmqURL, name)) }
+		args = append(args, "--rabbitmq-prefix", name, "--lanes", strconv.Itoa(benchLanes))
+		environ = append(environ, "DOORMAN_RABBITMQ_URL="+o.rabbitmqURL)
 	default:
-		return nil, usagef("--serve: %q is neither sqlite nor postgres", store)
+		return nil, usagef("--serve: %q is none of sqlite, postgres and rabbitmq", store)
 	}
 	s.url, s.adminURL = "http://"+addresses[0], "http://"+addresses[1]
 	s.child = exec.Command(binary, args...) //nolint:gosec,noctx // this binary; it outlives the context, so that stop can ask it politely
@@ -79,6 +95,18 @@ func (a *app) startBenchServer(ctx context.Context, store, postgresURL string) (
 		return nil, errors.Join(fmt.Errorf("starting the server: %w\n%s", err, s.words()), s.stop())
 	}
 	return s, nil
+}
+
+// benchLanes is how many lanes a server over RabbitMQ is started with, as by default.
+const benchLanes = 16
+
+// dropQueues removes what the server made on the broker.
+func dropQueues(ctx context.Context, url, prefix string) error {
+	config := rabbitmq.Config{URL: url, Prefix: prefix, Logger: slog.New(slog.DiscardHandler)}
+	for lane := range benchLanes {
+		config.Topics = append(config.Topics, bus.LaneTopic(lane))
+	}
+	return rabbitmq.Drop(ctx, config)
 }
 
 func benchFolder() (string, error) {

@@ -1,0 +1,47 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ticketed/doorman/bus"
+)
+
+// Drop removes the queues of the configured topics, with all that is in them, and the exchanges that carry the
+// prefix, of a deployment that is no more. What is not there is passed over.
+func Drop(ctx context.Context, config Config) error {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	config = config.withDefaults()
+	l := newLink(&config, "removal", publishHeartbeat)
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	defer l.stop()
+	s, err := l.usable()
+	if err != nil {
+		return err
+	}
+	defer s.limit(config.ConnectTimeout)()
+	channel, err := s.conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open a channel: %w", err)
+	}
+	var problems []error
+	for _, topic := range config.Topics {
+		queue, err := config.queue(topic)
+		if err == nil {
+			_, err = channel.QueueDelete(queue, false, false, false)
+		}
+		problems = append(problems, err)
+	}
+	for _, exchange := range []string{tailExchange, bus.EventsExchange, bus.OutcomesExchange} {
+		problems = append(problems, channel.ExchangeDelete(config.exchange(exchange), false, false))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("remove queues and exchanges of %s: %w", config.Prefix, err)
+	}
+	return nil
+}

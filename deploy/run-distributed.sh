@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Runs Doorman as three processes on this machine: a gateway at 127.0.0.1:8080 and two workers. They use the
+# Postgres and RabbitMQ that DOORMAN_POSTGRES_URL and DOORMAN_RABBITMQ_URL name; without these, those that
+# deploy/services.sh finds or starts. Ctrl-C stops all three, as does the end of any of them.
+#
+#   deploy/run-distributed.sh [arguments of 'doorman serve' for all of them]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [[ -z ${DOORMAN_POSTGRES_URL:-} || -z ${DOORMAN_RABBITMQ_URL:-} ]]; then
+  services="$(deploy/services.sh postgres rabbitmq)"
+  eval "$services"
+  export DOORMAN_POSTGRES_URL="${DOORMAN_POSTGRES_URL:-$DOORMAN_TEST_POSTGRES_URL}"
+  export DOORMAN_RABBITMQ_URL="${DOORMAN_RABBITMQ_URL:-$DOORMAN_TEST_RABBITMQ_URL}"
+fi
+
+# start NAME PORT ROLES: one process, whose lines begin with its name.
+pids=()
+start() {
+  local name=$1 port=$2 roles=$3
+  shift 3
+  bin/doorman serve --roles "$roles" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$((port + 1))" "$@" \
+    > >(sed -u "s/^/$name  /") 2> >(sed -u "s/^/$name  /" >&2) &
+  pids+=($!)
+}
+
+stop() {
+  trap '' INT TERM
+  kill -TERM "${pids[@]}" 2>/dev/null || true
+  wait || true
+}
+
+trap 'stop; exit 0' INT TERM
+trap stop EXIT
+start gateway 8080 gateway "$@"
+start "worker1" 8082 worker,projector "$@"
+start "worker2" 8084 worker,projector "$@"
+wait -n
