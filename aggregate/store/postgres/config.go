@@ -29,7 +29,8 @@ type Config struct {
 	// that neither waits for the other.
 	MaxConns int
 	// Timeout bounds every statement on the server; 10 s by default. A client waits half as long for a
-	// connection, and half as long again for an answer.
+	// connection, and a fifth longer for an answer: with the default it has left a connection that went dead,
+	// and its lanes, before the 15 s are over after which a frozen worker's lanes must be worked again.
 	Timeout time.Duration
 }
 
@@ -47,7 +48,7 @@ const (
 )
 
 // patience is how long a client waits for an answer: longer than the server works on it.
-func (c Config) patience() time.Duration { return c.Timeout + c.Timeout/2 }
+func (c Config) patience() time.Duration { return c.Timeout + c.Timeout/5 }
 
 func (c Config) withDefaults() Config {
 	if c.Schema == "" {
