@@ -30,6 +30,7 @@ type Exchanges struct {
 	closeOnce sync.Once
 
 	turn     chan struct{} // of whoever writes: holds a token while nobody does
+	offering chan struct{} // of whoever offers, likewise
 	refusals refusals
 }
 
@@ -40,8 +41,10 @@ func NewExchanges(ctx context.Context, config Config) (*Exchanges, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Exchanges{config: config.withDefaults(), turn: make(chan struct{}, 1), refusals: newRefusals()}
+	e := &Exchanges{config: config.withDefaults(), turn: make(chan struct{}, 1), offering: make(chan struct{}, 1),
+		refusals: newRefusals()}
 	e.turn <- struct{}{}
+	e.offering <- struct{}{}
 	e.link = newLink(&e.config, "exchanges", publishHeartbeat)
 	e.link.greet = e.open
 	if err := e.link.start(ctx); err != nil {
@@ -81,7 +84,7 @@ func (e *Exchanges) open(s *session) error {
 		}
 		s.cut()
 	})
-	s.outlet = channel
+	s.outlet, s.returns = channel, channel.NotifyReturn(make(chan amqp.Return, returnsRoom))
 	return nil
 }
 

@@ -44,6 +44,7 @@ type session struct {
 	blocked atomic.Pointer[string] // why the broker takes no messages; nil while it does
 	ended   chan struct{}          // closed when the connection cannot be used any more
 	outlet  *amqp.Channel          // to exchanges, where the connection is for those
+	returns chan amqp.Return       // of that channel: notices that no queue wanted
 
 	mu    sync.Mutex
 	over  bool
