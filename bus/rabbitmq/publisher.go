@@ -55,23 +55,17 @@ func (p *Publisher) declare(s *session) error {
 	if p.greeted {
 		return nil
 	}
-	made := false
 	for _, topic := range p.config.Topics {
 		queue, err := p.config.queue(topic)
 		if err != nil {
 			return err
 		}
-		makes, err := s.makes(queue)
-		if err != nil {
-			return err
-		}
-		made = made || makes
 		if _, err := s.open(&p.config, queue, (*amqp.Channel).Close); err != nil {
 			return err
 		}
 	}
-	if made {
-		s.settle(&p.config)
+	if len(p.config.Topics) > 0 {
+		s.settle(&p.config) // a worker may have made them a moment ago
 	}
 	p.greeted = true
 	return nil
