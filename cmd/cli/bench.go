@@ -25,6 +25,7 @@ type benchOptions struct {
 	serve       string // sqlite, postgres, rabbitmq; empty: the server runs already
 	postgresURL string
 	rabbitmqURL string
+	bindEvents  bool
 	table       bool
 	output      string
 }
@@ -95,6 +96,7 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.serve, "serve", "", "`what` a server to start for this, and stop after, is on: sqlite, postgres, or rabbitmq and postgres")
 	flags.StringVar(&o.postgresURL, "postgres-url", "", "database for --serve postgres and rabbitmq (default $DOORMAN_POSTGRES_URL)")
 	flags.StringVar(&o.rabbitmqURL, "rabbitmq-url", "", "broker for --serve rabbitmq (default $DOORMAN_RABBITMQ_URL)")
+	flags.BoolVar(&o.bindEvents, "bind-events", false, "with --serve rabbitmq: bind a durable queue to all events, and count them in the end")
 	flags.BoolVar(&o.table, "table", false, "measure all rows of the table in README.md, each on a server of its own")
 	flags.StringVarP(&o.output, "output", "o", "text", "`form`: text, json")
 }
@@ -162,6 +164,9 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 	if !slices.Contains([]string{"", "sqlite", "postgres", "rabbitmq"}, o.serve) {
 		return usagef("--serve: %q is none of sqlite, postgres and rabbitmq", o.serve)
 	}
+	if o.bindEvents && o.serve != "rabbitmq" {
+		return usagef("--bind-events has no effect without --serve rabbitmq")
+	}
 	for _, name := range []string{"url", "admin-url", "pid"} {
 		if (o.serve != "" || o.table) && flags.Changed(name) {
 			return usagef("a server of its own is started: leave out --%s", name)
@@ -191,6 +196,9 @@ func (a *app) benchOnce(ctx context.Context, o *benchOptions, cfg load.Config, s
 	}
 	cfg.URL, cfg.AdminURL, cfg.PID = server.url, server.adminURL, server.pid()
 	report, err := a.benchRunning(ctx, cfg)
+	if err == nil && o.bindEvents {
+		err = server.countEvents(ctx, report)
+	}
 	if err != nil || !report.OK() {
 		fmt.Fprint(a.stderr, server.words()) // its own words are what explains a failure
 	}

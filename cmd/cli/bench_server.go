@@ -21,6 +21,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/cmd/cli/load"
 )
 
 // benchServer is a server started to be measured: this same binary in a process of its own, on an empty
@@ -32,7 +33,9 @@ type benchServer struct {
 	child    *exec.Cmd
 	log      *tail
 	exited   chan struct{}
-	err      error // once exited
+	err      error                // once exited
+	events   *rabbitmq.EventQueue // nil: none is bound
+	broker   rabbitmq.Config      // of a server over RabbitMQ
 }
 
 // startBenchServer returns once the server is ready. Its data is beside that of 'doorman serve', since a
@@ -73,8 +76,12 @@ func (a *app) startBenchServer(ctx context.Context, o *benchOptions, store strin
 		if o.rabbitmqURL == "" {
 			return nil, usagef("--serve rabbitmq needs --rabbitmq-url or DOORMAN_RABBITMQ_URL")
 		}
-		drop := s.remove
-		s.remove = func() error { return errors.Join(drop(), dropQueues(context.WithoutCancel(ctx), o.rabbitmqURL, name)) }
+		s.onBroker(ctx, rabbitmq.Config{URL: o.rabbitmqURL, Prefix: name, Logger: slog.New(slog.DiscardHandler)})
+		if o.bindEvents {
+			if s.events, err = rabbitmq.NewEventQueue(ctx, s.broker, "bench"); err != nil {
+				return nil, err
+			}
+		}
 		args = append(args, "--rabbitmq-prefix", name, "--lanes", strconv.Itoa(benchLanes))
 		environ = append(environ, "DOORMAN_RABBITMQ_URL="+o.rabbitmqURL)
 	default:
@@ -100,13 +107,45 @@ func (a *app) startBenchServer(ctx context.Context, o *benchOptions, store strin
 // benchLanes is how many lanes a server over RabbitMQ is started with, as by default.
 const benchLanes = 16
 
-// dropQueues removes what the server made on the broker.
-func dropQueues(ctx context.Context, url, prefix string) error {
-	config := rabbitmq.Config{URL: url, Prefix: prefix, Logger: slog.New(slog.DiscardHandler)}
+// onBroker has what the server makes on the broker removed in the end.
+func (s *benchServer) onBroker(ctx context.Context, config rabbitmq.Config) {
 	for lane := range benchLanes {
 		config.Topics = append(config.Topics, bus.LaneTopic(lane))
 	}
-	return rabbitmq.Drop(ctx, config)
+	s.broker = config
+	before := s.remove
+	s.remove = func() error {
+		var queue error
+		if s.events != nil {
+			queue = s.events.Remove()
+		}
+		return errors.Join(before(), queue, rabbitmq.Drop(context.WithoutCancel(ctx), config))
+	}
+}
+
+// countEvents has a queue that was bound to all events counted: one for each landing, however late it comes,
+// and none that did not land.
+func (s *benchServer) countEvents(ctx context.Context, report *load.Report) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		n, err := s.events.Count()
+		switch {
+		case err != nil:
+			return err
+		case n == report.Landed:
+			return nil
+		case n > report.Landed:
+			return fmt.Errorf("%d events were published of %d commands that landed", n, report.Landed)
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d events were published of %d commands that landed", n, report.Landed)
+		}
+	}
 }
 
 func benchFolder() (string, error) {
