@@ -41,9 +41,9 @@ const (
 	maxTopics = 1024
 
 	publishHeartbeat = 10 * time.Second
-	// The broker gives up on a silent consumer after two to three heartbeats: what a frozen worker
+	// The broker gives up on a silent consumer after two to three heartbeats, 12 s: what a frozen worker
 	// holds is back within 15 s (DESIGN section 7).
-	consumeHeartbeat = 5 * time.Second
+	consumeHeartbeat = 4 * time.Second
 
 	minBackoff = 50 * time.Millisecond
 	// steady is how long a connection must have lasted for the next attempt to come soon.

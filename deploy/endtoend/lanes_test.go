@@ -167,3 +167,43 @@ func TestTheNumberOfLanesChangesUnderLoad(t *testing.T) {
 	gateway.stop()
 	freezes.stop()
 }
+
+// DESIGN section 7: what a frozen worker holds is back within 15 s, and when it wakes up it commits nothing on
+// what others hold by then; one that is stopped leaves its lanes at once; one that joins gets its share.
+func TestLanesOfAWorkerThatFreezesOrLeavesGoOn(t *testing.T) {
+	t.Parallel()
+	gate := overRabbitMQ(t)
+	first, second := gate.beside(t), gate.beside(t)
+	gateway := gate.start(t, "--roles", "gateway")
+	stays := first.start(t, "--roles", "worker")
+	freezes := second.start(t, "--roles", "worker")
+	shared := func() bool { return metric(t, first, "doorman_lanes") == 8 && metric(t, second, "doorman_lanes") == 8 }
+	require.Eventually(t, shared, patience, 20*time.Millisecond)
+	for _, p := range lanesOf(t, gate).Processes {
+		require.True(t, p.Alive)
+	}
+
+	s := newSender(t, gate.url(), 4)
+	load := newPlan(seed(t), 30, 3)
+	requests := load.requests()
+	s.add(requests[:len(requests)/2])
+	s.resume()
+	s.await("commands are accepted", func() bool { return len(s.accepted) >= load.size/8 })
+	freezes.signal(syscall.SIGSTOP)
+	sent := allLand(t, gate, begin(), 15*time.Second)
+	freezes.signal(syscall.SIGCONT)
+	require.Eventually(t, shared, patience, 20*time.Millisecond, "it has its share again")
+	sent = append(sent, allLand(t, gate, begin(), 10*time.Second)...)
+
+	s.add(requests[len(requests)/2:])
+	freezes.stop()
+	sent = append(sent, allLand(t, gate, begin(), 5*time.Second)...)
+	worked(t, 16, first)
+	s.add(alone(load.heldBack))
+	s.sendAll()
+	sent = append(sent, s.commands()...)
+	stand(t, gate, sent, func(status commands.Status) bool { return status != commands.StatusUnknown })
+	audit(t, gate.url(), sent)
+	stays.stop()
+	gateway.stop()
+}
