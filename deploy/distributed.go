@@ -73,7 +73,7 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 			return err
 		}
 	}
-	if err := d.startLanes(ctx); err != nil {
+	if err := d.startLanes(ctx, config); err != nil {
 		return err
 	}
 	p.health.checks = d.checks()
@@ -85,7 +85,7 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 
 // startLanes takes commands to the lanes and works this process's share of them, as its roles are, with
 // whatever number of lanes there is.
-func (d *distributed) startLanes(ctx context.Context) error {
+func (d *distributed) startLanes(ctx context.Context, config rabbitmq.Config) error {
 	shared, ok := d.store.(*postgres.Store)
 	if !ok {
 		return fmt.Errorf("a %T is not for several processes", d.store)
@@ -103,7 +103,11 @@ func (d *distributed) startLanes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.crew = &crew{program: d.Program, adopt: shared.Adopt, make: d.newGroup(shared, announce)}
+		publishing, err := d.newRelaying(ctx, config)
+		if err != nil {
+			return err
+		}
+		d.crew = &crew{program: d.Program, adopt: shared.Adopt, make: d.newGroup(shared, publishing, announce)}
 		d.metrics.read("doorman_lanes", "Lanes that are worked here.", d.crew.Lanes)
 		parts = append(parts,
 			&lanePart{name: "late frames", quiet: store.LanesUnsent, wants: late.wanted, open: late.open, close: late.close},
@@ -128,7 +132,7 @@ func (d *distributed) openCatalog(ctx context.Context) error {
 
 // newGroup makes this process's part in the group of workers.
 func (d *distributed) newGroup(
-	shared *postgres.Store, announce func(store.Range, *aggregate.Result),
+	shared *postgres.Store, publishing *relaying, announce func(store.Range, *aggregate.Result),
 ) func(*rabbitmq.Subscriber, int) (*group.Runner, error) {
 	observe := []func(store.Range, *aggregate.Result){announce}
 	if d.waiters != nil {
@@ -141,7 +145,7 @@ func (d *distributed) newGroup(
 		return group.New(group.Config{
 			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
-				return worker.New(worker.Config{
+				return publishing.worker(worker.Config{
 					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, Lanes: lanes,
 					Owner: owner(), Fenced: fenced,
 					Suspect: func(ctx context.Context, id commands.ID) (int, error) {

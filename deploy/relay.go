@@ -1,0 +1,126 @@
+package deploy
+
+import (
+	"context"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ticketed/doorman/aggregate/worker"
+	"github.com/ticketed/doorman/aggregate/worker/group"
+	"github.com/ticketed/doorman/aggregate/worker/relay"
+	"github.com/ticketed/doorman/bus/rabbitmq"
+)
+
+// relayLetGo is how long lanes that go to another worker may wait until what was committed on them is published
+// here: what is left the other one publishes.
+const relayLetGo = 300 * time.Millisecond
+
+// relaying publishes what the workers of this process commit, each with a relay of its own.
+type relaying struct {
+	*Program
+	exchanges *rabbitmq.Exchanges
+	counts    relayMetrics
+	current   atomic.Pointer[relay.Relay] // of the newest worker
+}
+
+// newRelaying connects to the broker's exchanges, and makes them.
+func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*relaying, error) {
+	exchanges, err := connected(ctx, p, rabbitmq.NewExchanges, config)
+	if err != nil {
+		return nil, err
+	}
+	p.onStop("closing the exchanges", func(context.Context) error { return exchanges.Close() })
+	r := &relaying{Program: p, exchanges: exchanges, counts: newRelayMetrics(p.metrics)}
+	p.metrics.read("doorman_relay_behind", "Positions that were committed here and are not known to be published.", func() int {
+		if now := r.current.Load(); now != nil {
+			return int(now.Behind()) //nolint:gosec // no log is that long
+		}
+		return 0
+	})
+	return r, nil
+}
+
+// worker makes a worker whose commits are published.
+func (r *relaying) worker(config worker.Config) (group.Worker, error) {
+	identity := r.store.Identity()
+	publishing, err := relay.New(relay.Config{
+		Store: r.store, Publisher: r.exchanges, Metrics: r.counts, Log: r.log,
+		Source: url.PathEscape(r.config.RabbitMQPrefix) + "/" + url.PathEscape(identity.Epoch),
+	})
+	if err != nil {
+		return nil, err
+	}
+	config.Acquired = publishing.Acquired
+	config.Observe = append(config.Observe[:len(config.Observe):len(config.Observe)], publishing.Observe)
+	working, err := worker.New(config)
+	if err != nil {
+		return nil, err
+	}
+	r.current.Store(publishing)
+	return &relayedWorker{working, publishing, r.Program}, nil
+}
+
+// relayedWorker is a worker with its relay.
+type relayedWorker struct {
+	*worker.Worker
+	relay   *relay.Relay
+	program *Program
+}
+
+// Start starts both.
+func (w *relayedWorker) Start(ctx context.Context) error {
+	w.relay.Start()
+	if err := w.Worker.Start(ctx); err != nil {
+		w.publishRest(ctx)
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops the worker and has what it committed published. What could not be is no failure: whoever holds
+// the lanes next publishes it.
+func (w *relayedWorker) Shutdown(ctx context.Context) error {
+	err := w.Worker.Shutdown(ctx)
+	w.publishRest(ctx)
+	return err
+}
+
+func (w *relayedWorker) publishRest(ctx context.Context) {
+	if stage(w.program.health.stage.Load()) != stageStopping {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, relayLetGo)
+		defer cancel()
+	}
+	if err := w.relay.Shutdown(ctx); err != nil {
+		w.program.log.Info("lanes are left before all of their events were published; their next worker goes on with that", "err", err)
+	}
+}
+
+// relayMetrics are what a relay tells Prometheus.
+type relayMetrics struct {
+	published, unheard prometheus.Counter
+	took               prometheus.Histogram
+}
+
+var _ relay.Metrics = relayMetrics{}
+
+func newRelayMetrics(m *Metrics) relayMetrics {
+	return relayMetrics{
+		published: m.counter("doorman_relay_published_total", "Events and outcomes that were published to the exchanges, repeats included."),
+		unheard: m.counter("doorman_relay_unheard_total",
+			"Events and outcomes that nobody had bound a queue for, and that therefore were not sent to the broker."),
+		took: m.histogram("doorman_relay_seconds", "Time from a commit to the broker's confirmation of all that is published of it.", latencies),
+	}
+}
+
+// Published is relay.Metrics'.
+func (m relayMetrics) Published(confirmed, unheard int) {
+	m.published.Add(float64(confirmed))
+	m.unheard.Add(float64(unheard))
+}
+
+// Took is relay.Metrics'.
+func (m relayMetrics) Took(d time.Duration) { m.took.Observe(d.Seconds()) }
