@@ -183,3 +183,33 @@ func TestASubscriberSaysWhetherEverythingIsConsumed(t *testing.T) {
 	proxy.Refuse(false)
 	require.Eventually(t, func() bool { return subscriber.Consuming() == nil }, patience, blink)
 }
+
+// The broker does not answer for a queue without a leader.
+func TestASubscriptionThatTheBrokerDoesNotAnswerEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL, config.ConnectTimeout = proxy.URL(), time.Hour
+	subscriber := openSubscriber(t, config)
+	proxy.Mute(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	before := proxy.Heard()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := subscriber.Subscribe(ctx, topic)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return proxy.Heard() > before }, patience, blink, "it asks")
+	cancel()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+	case <-time.After(patience):
+		require.FailNow(t, "it still waits")
+	}
+	proxy.Mute(false)
+	require.NoError(t, openPublisher(t, config).Publish(topic, numbered(1)))
+	messages, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)), "nobody is left who takes its messages")
+}

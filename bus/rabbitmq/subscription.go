@@ -114,15 +114,41 @@ func (s *subscription) again() (*session, *amqp.Channel, <-chan amqp.Delivery) {
 	return nil, nil, nil
 }
 
+// opened is a consumer at the broker.
+type opened struct {
+	channel    *amqp.Channel
+	deliveries <-chan amqp.Delivery
+	err        error
+}
+
+// open waits for the broker, which does not answer for a queue without a leader, but not beyond the
+// subscription's end.
 func (s *subscription) open(session *session) (*amqp.Channel, <-chan amqp.Delivery, error) {
-	var deliveries <-chan amqp.Delivery
-	channel, err := session.open(s.config, s.queue, func(channel *amqp.Channel) (err error) {
+	answer := make(chan opened, 1)
+	if !session.run(func() { answer <- s.ask(session) }) {
+		return nil, nil, errLost
+	}
+	select {
+	case o := <-answer:
+		return o.channel, o.deliveries, o.err
+	case <-s.ctx.Done():
+		session.run(func() { // what comes too late is given back
+			if o := <-answer; o.err == nil {
+				_ = o.channel.Close()
+			}
+		})
+		return nil, nil, context.Cause(s.ctx)
+	}
+}
+
+func (s *subscription) ask(session *session) (o opened) {
+	o.channel, o.err = session.open(s.config, s.queue, func(channel *amqp.Channel) (err error) {
 		if err = channel.Qos(s.config.Prefetch, 0, false); err == nil {
-			deliveries, err = channel.Consume(s.queue, "", false, false, false, false, nil)
+			o.deliveries, err = channel.Consume(s.queue, "", false, false, false, false, nil)
 		}
 		return err
 	})
-	return channel, deliveries, err
+	return o
 }
 
 // consume works until the channel is lost or the subscription ends. Acknowledgements are gathered while
