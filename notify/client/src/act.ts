@@ -110,6 +110,11 @@ export interface Act {
   tries: number;
   /** An attempt with this id has an unknown fate. */
   murk?: boolean;
+  /**
+   * It was refused, but an earlier attempt may have arrived. So its id is used up by a command that is sure to be
+   * rejected: after that, whatever may still be on its way cannot land.
+   */
+  sour?: Rejection;
   /** A POST with it is under way. */
   busy?: boolean;
   /** It is to be alone in its POST: in company the whole was refused. */
@@ -159,13 +164,13 @@ export const loose = (a: Act): boolean => a.policy == 'session' || a.policy == '
 
 /** The JSON of a command. */
 export function envelope(stream: string, a: Act, actor?: string): string {
-  const { id, type, ticket, policy, session } = a;
-  const head = JSON.stringify({ id, stream, type, ticket, policy, session, actor });
-  return a.text ? `${head.slice(0, -1)},"data":${a.text}}` : head;
+  const { id, type, ticket, policy, session, sour } = a;
+  const head = JSON.stringify({ id, stream, type, ticket: sour ? id : ticket, policy: sour ? 'ticket' : policy, session, actor });
+  return a.text && !sour ? `${head.slice(0, -1)},"data":${a.text}}` : head;
 }
 
 /** An act as it is kept. */
 export function save(a: Act): Saved {
-  const { id, ticket, type, text, policy, session, at, pin, calm, tries, murk, ok, rej, final } = a;
-  return { id, ticket, type, text, policy, session, at, pin, calm, tries, murk: murk || a.busy, ok, rej, final, held: a.held?.id };
+  const { id, ticket, type, text, policy, session, at, pin, calm, tries, murk, sour, ok, rej, final } = a;
+  return { id, ticket, type, text, policy, session, at, pin, calm, tries, murk: murk || a.busy, sour, ok, rej, final, held: a.held?.id };
 }

@@ -138,6 +138,7 @@ export function renew(a: Act, ticket: string, id: () => string): void {
     a.id = id();
     a.tries = a.next = 0;
     a.murk = a.busy = a.ok = a.solo = false;
+    delete a.sour;
   }
   a.ticket = ticket;
   delete a.held;

@@ -210,9 +210,11 @@ export class Stream<S = any> {
     if (what == 'accepted') this.#accept(a);
     else if (what == 'unknown') a.murk = true;
     else if (what == 'refused' && !a.ok && a.version == null && !a.held) {
-      // Of an earlier attempt nothing is known: only the server's log can tell.
-      if (a.murk) a.next = this._host.now() + wait;
-      else this.#turnedAway(a, why!, 'refused');
+      if (a.sour && why!.reason == 'id_conflict') this.#accept(a); // It had arrived.
+      else if (a.murk) {
+        a.sour = why;
+        a.next = this._host.now() + wait;
+      } else this.#turnedAway(a, why!, 'refused');
     }
     this.#touch();
   }
@@ -266,6 +268,10 @@ export class Stream<S = any> {
     if (!a) return;
     const before = a.ticket == a.id ? undefined : this.#find(a.ticket!);
     const { reason } = why;
+    if (a.sour) {
+      if (reason == 'id_conflict') return;
+      if (reason == 'self_ticket') return this.#turnedAway(a, a.sour, 'refused');
+    }
     if (before?.held && /^predecessor|_full$/.test(reason)) {
       // It goes the way of the one it followed.
       hold(this._chain, before.held, a);

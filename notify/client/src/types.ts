@@ -81,6 +81,7 @@ export interface Saved {
   calm?: boolean;
   tries: number;
   murk?: boolean;
+  sour?: Rejection;
   ok?: boolean;
   rej?: Rejection;
   final?: 'rejected' | 'refused';

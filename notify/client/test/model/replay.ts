@@ -2,4 +2,5 @@
 import { readFileSync } from 'node:fs';
 import { play } from './world.ts';
 
+// With DOORMAN_MODEL_TRACE it tells what is sent, judged and told.
 play(JSON.parse(readFileSync(0, 'utf8'))[0]);

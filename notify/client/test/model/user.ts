@@ -9,6 +9,7 @@ import type { Persistence, Saved } from '../../src/types.ts';
 import { Network } from '../sim/network.ts';
 import type { Server, Tags } from '../sim/server.ts';
 import type { Time } from '../sim/time.ts';
+import { trace } from '../sim/time.ts';
 import type { Step } from './plan.ts';
 
 /** What is known of one thing that a user did. */
@@ -21,7 +22,8 @@ export interface Deed {
   /** Others' tags that the user had seen when they did it, or decided to do it nevertheless. */
   seen: Set<string>;
   handle?: Handle;
-  draft: boolean;
+  /** Nothing was known of the stream: it is based on whatever came first. */
+  blind: boolean;
 }
 
 /** A disk that takes its time, and keeps what it has when the page goes. */
@@ -54,6 +56,7 @@ export class User {
   reloads = 0;
   private disk = new Disk();
   private n = 0;
+  private shown = new Map<string, Set<string>>();
   private written = 0;
 
   constructor(readonly index: number, readonly server: Server, readonly time: Time, readonly random: () => number,
@@ -68,6 +71,7 @@ export class User {
     network.weather = this.weather;
     const clock = time.clock(random, `u${this.index}.${++this.reloads}`);
     network.posted = (body) => {
+      trace(time, `u${this.index} posts ${body}`);
       for (const c of JSON.parse(body)) assert.ok(this.disk.ids.has(c.id), `${c.id} left before it was kept`);
     };
     this.told = [];
@@ -78,6 +82,7 @@ export class User {
       onConflict: (c) => {
         const { id } = c.mine;
         assert.ok(!this.told.includes(id), `the rejection of ${id} was told twice`);
+        trace(time, `u${this.index} is told of ${id}: ${c.reason}, at ${c.ticket}`);
         this.told.push(id);
         this.ever.add(id);
       },
@@ -126,19 +131,33 @@ export class User {
     return h.data?.tags ?? [];
   }
 
+  /** What they were shown ever; states only grow. */
+  private seen(name: string): Set<string> {
+    if (!this.shown.has(name)) this.shown.set(name, new Set());
+    return this.shown.get(name)!;
+  }
+
   /** What is shown hangs together. */
   private check(s: Stream<Tags>): void {
+    if (s.known)
+      for (const d of this.deeds.values())
+        if (d.blind && d.stream == s.name) {
+          for (const t of s.confirmed) d.seen.add(t);
+          d.blind = false;
+        }
+    for (const t of s.state) this.seen(s.name).add(t);
     const twice = s.state.filter((t, i) => s.state.indexOf(t) != i);
     assert.deepEqual(twice, [], `u${this.index} is shown an action twice`);
   }
 
   do(step: Step, name: string): void {
     const s = this.stream(name);
+    trace(this.time, `u${this.index} ${JSON.stringify(step)}`);
     switch (step.do) {
       case 'send':
-        return this.send(s, step.type, step.policy, step.merge, new Set(s.state));
+        return this.send(s, step.type, step.policy, step.merge, new Set(this.seen(name)));
       case 'draft':
-        return void this.drafts.set(name, { draft: s.draft(), seen: new Set(s.state) });
+        return void this.drafts.set(name, { draft: s.draft(), seen: new Set(this.seen(name)) });
       case 'submit': {
         const d = this.drafts.get(name);
         this.drafts.delete(name);
@@ -167,7 +186,7 @@ export class User {
       type = 'add';
     }
     const options = { policy, ...(merge && { merge: (a: any, b: any) => ({ ...a, ...b, tags: [...a.tags, ...b.tags] }) }) };
-    const deed: Deed = { tag, user: this.index, stream: s.name, type, policy, seen, draft: !!draft };
+    const deed: Deed = { tag, user: this.index, stream: s.name, type, policy, seen, blind: !s.known && !this.fresh };
     this.deeds.set(tag, deed);
     deed.handle = draft ? draft.send(type, data, options) : s.send(type, data, options);
     // It has been seen by what follows it.
@@ -193,6 +212,7 @@ export class User {
   decide(s: Stream<Tags>, choice: 'retry' | 'edit' | 'drop', rest: 'carry' | 'drop'): void {
     const c = s.conflict;
     if (!c || c.decided) return;
+    trace(this.time, `u${this.index} decides on ${c.mine.id}: ${choice} ${rest}, at ${c.ticket}`);
     const mine = [c.mine, ...c.rest];
     for (const h of s.pending)
       for (const tag of this.tags(h)) {

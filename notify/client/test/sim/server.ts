@@ -2,6 +2,7 @@ import type { Ask, Change, CommandView, Limits, Listener, Snapshot } from '../..
 import type { Env, Kind, Outcome, Round } from './rules.ts';
 import { Rules } from './rules.ts';
 import type { Time } from './time.ts';
+import { trace } from './time.ts';
 
 /** A stream's state: who did what, in order. */
 export type Tags = string[];
@@ -79,6 +80,8 @@ export class Server {
   private told(rounds: Round[]): void {
     for (const r of rounds) {
       this.log.push(...r.outcomes);
+      for (const o of r.outcomes) trace(this.time, `server: ${o.env.id} on ${o.env.ticket} ${o.status} ${o.reason ?? '@' + o.version}`);
+      for (const w of r.park) trace(this.time, `server: ${w.env.id} on ${w.env.ticket} parked`);
       for (const c of this.conns) {
         for (const w of [...r.park, ...r.extend]) if (c.ask.sessions.includes(w.env.session)) c.parked.add(w.env.id);
         for (const a of r.answers) if (c.ask.sessions.includes(a.env.session)) c.again.push(a);
@@ -126,7 +129,7 @@ export class Server {
 
   private missed(o: Outcome): Change[] {
     let from = o.env.ticket;
-    for (let f = this.rules.facts.get(from!); f && f.standing != 'landed'; f = this.rules.facts.get(from!)) from = f.env.ticket;
+    for (let f = this.rules.facts.get(from!); f && f.standing != 'landed' && f.env.ticket != from; f = this.rules.facts.get(from!)) from = f.env.ticket;
     const known = this.rules.facts.get(from!);
     if (from != 'genesis' && known?.env.stream != o.env.stream) return [];
     const version = known?.version ?? 0;

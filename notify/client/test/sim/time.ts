@@ -65,3 +65,8 @@ export class Time {
     };
   }
 }
+
+/** Tells what happens, when asked to by the environment. */
+export const trace = (time: Time, text: string): void => {
+  if (process.env.DOORMAN_MODEL_TRACE) console.error(time.now - 1_700_000_000_000, text);
+};
