@@ -94,7 +94,9 @@ func (d *distributed) startLanes(ctx context.Context, config rabbitmq.Config) er
 	var parts []*lanePart
 	if d.config.has(RoleGateway) {
 		d.door = &door{program: d.Program, lanes: d.lanes, via: d.tail.id.String()}
-		parts = append(parts, &lanePart{name: "sending", quiet: store.LanesUnsent, wants: unchanged, open: d.door.open, close: d.door.close})
+		parts = append(parts, &lanePart{
+			name: "sending", quiet: store.LanesUnsent, wants: unchanged, open: d.door.open, close: d.door.close,
+		})
 	}
 	if d.config.has(RoleWorker) {
 		late := &latecomers{program: d.Program, door: &door{program: d.Program, lanes: d.lanes}, lanes: d.lanes,

@@ -66,7 +66,7 @@ func Lanes(ctx context.Context, c *Config) (*LanesView, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer closeStore(s)
 	l, err := s.Laning(ctx)
 	if err != nil {
 		return nil, err
@@ -136,6 +136,9 @@ func (c *Config) laneStore(ctx context.Context) (*postgres.Store, error) {
 	return postgres.Open(ctx, config)
 }
 
+// closeStore gives back what was opened to look or to ask; there is nothing to be lost.
+func closeStore(s store.Store) { _ = s.Close() }
+
 // AbortLanes undoes a change of the number of lanes that is under way, and says whether there was one.
 func AbortLanes(ctx context.Context, c *Config) (bool, error) {
 	if c.PostgresURL == "" {
@@ -145,7 +148,7 @@ func AbortLanes(ctx context.Context, c *Config) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer s.Close()
+	defer closeStore(s)
 	return s.AbortLaneChange(ctx)
 }
 
@@ -177,7 +180,7 @@ func SetLanes(ctx context.Context, c *Config, change LanesChange) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer closeStore(s)
 	ctx, cancel := context.WithTimeout(ctx, change.Timeout)
 	defer cancel()
 	o := &lanesOperation{config: c, store: s, LanesChange: change}
@@ -187,7 +190,8 @@ func SetLanes(ctx context.Context, c *Config, change LanesChange) error {
 	if err := o.carryOut(ctx); err != nil {
 		return o.undo(err)
 	}
-	return o.follow(ctx)
+	o.follow(ctx)
+	return nil
 }
 
 // lanesOperation is a change of the number of lanes under way.
@@ -285,24 +289,28 @@ func (o *lanesOperation) undo(why error) error {
 	if errors.Is(why, store.ErrNoLaneChange) {
 		return why
 	}
-	if _, err := o.store.AbortLaneChange(ctx); err != nil {
+	undone, err := o.store.AbortLaneChange(ctx)
+	if err != nil {
 		return fmt.Errorf("%w; and it could not be undone, which happens by itself when its time is over: %w", why, err)
+	}
+	if !undone && o.finished() {
+		o.Say(fmt.Sprintf("There are %d lanes now; there were %d. It was done when this happened: %s.", o.Lanes, o.before.Lanes, why))
+		return nil
 	}
 	return fmt.Errorf("%w; everything goes on with %d lanes", why, o.before.Lanes)
 }
 
 // follow waits until all processes go by the new number. The change has been made, come what may.
-func (o *lanesOperation) follow(ctx context.Context) error {
+func (o *lanesOperation) follow(ctx context.Context) {
 	err := o.wait(ctx, func() (string, error) {
 		users, err := o.living(ctx)
 		return waitingFor(users, "go by the new number", func(u store.LaneUser) bool { return u.Generation > o.before.Generation }), err
 	})
 	if err != nil {
 		o.Say(fmt.Sprintf("There are %d lanes now, but it is not known whether all processes go by it yet: %s.", o.Lanes, o.awaits))
-		return nil
+		return
 	}
 	o.Say(fmt.Sprintf("There are %d lanes now; there were %d. Commands are taken again.", o.Lanes, o.before.Lanes))
-	return nil
 }
 
 // until waits until all processes that live have taken a step.

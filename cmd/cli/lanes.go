@@ -143,7 +143,8 @@ func (a *app) printLanes(view *deploy.LanesView, now time.Time) error {
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "LANE\tOWNER\tEPOCH\tWORKED\tPARKED\tLAST COMMIT")
 	for _, l := range view.List {
-		fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%d\t%s\n", l.Lane, orDash(l.Owner), l.Epoch, seconds(l.SecondsWorked), l.Parked, ago(l.WorkedAt, now))
+		fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%d\t%s\n",
+			l.Lane, orDash(l.Owner), l.Epoch, seconds(l.SecondsWorked), l.Parked, ago(l.WorkedAt, now))
 	}
 	if len(view.Processes) > 0 {
 		fmt.Fprintln(table, "\nPROCESS\tROLES\tBUS\tLANES\tSEEN\t")
