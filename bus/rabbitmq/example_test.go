@@ -3,11 +3,13 @@ package rabbitmq_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq"
@@ -61,4 +63,52 @@ func Example() {
 	// a is done
 	// b is done
 	// c is done
+}
+
+// Another service binds a queue to the events, with whatever client of its language.
+func ExampleExchanges() {
+	ctx := context.Background()
+	config := rabbitmq.Config{URL: rabbitmqtest.URL(), Prefix: "example_" + rand.Text(), Logger: slog.New(slog.DiscardHandler)}
+	exchanges, err := rabbitmq.NewExchanges(ctx, config)
+	if err != nil {
+		panic(err)
+	}
+	connection, err := amqp.Dial(config.URL)
+	if err != nil {
+		panic(err)
+	}
+	channel, err := connection.Channel()
+	if err != nil {
+		panic(err)
+	}
+	queue, err := channel.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		panic(err)
+	}
+	if err := channel.QueueBind(queue.Name, "order.*", config.Prefix+".events", false, nil); err != nil {
+		panic(err)
+	}
+
+	err = exchanges.Publish(ctx, []bus.Notice{
+		{Exchange: bus.EventsExchange, RoutingKey: "order.line_added", MessageID: "1", Body: []byte(`{"sku":"A1"}`), Persistent: true},
+		{Exchange: bus.EventsExchange, RoutingKey: "document.created", MessageID: "2", Body: []byte(`{}`), Persistent: true},
+	})
+	fmt.Println("all that wanted one have it:", err == nil)
+
+	event, _, err := channel.Get(queue.Name, true)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(event.RoutingKey, event.MessageId, string(event.Body))
+	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange} { // nobody needs them after this example
+		if err := channel.ExchangeDelete(config.Prefix+"."+name, false, false); err != nil {
+			panic(err)
+		}
+	}
+	if err := errors.Join(connection.Close(), exchanges.Close()); err != nil {
+		panic(err)
+	}
+	// Output:
+	// all that wanted one have it: true
+	// order.line_added 1 {"sku":"A1"}
 }
