@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
@@ -25,6 +26,9 @@ const mostGateways = 64
 
 // laneBound is the most messages that can be queued on one lane, those that a worker has been handed included.
 const laneBound = rabbitmq.DefaultMaxMessages + rabbitmq.DefaultPrefetch + mostGateways*rabbitmq.DefaultInFlight
+
+// heldBack is after what time at most the broker gives back what a frozen worker holds (DESIGN section 7).
+const heldBack = 15 * time.Second
 
 // distributed is what a program over RabbitMQ consists of besides the store: one of several processes with
 // any roles, or the only one with all of them (DESIGN section 7). What its roles do not need is nil.
@@ -148,7 +152,7 @@ func (d *distributed) newGroup(
 			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
 				return publishing.worker(worker.Config{
-					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, Lanes: lanes,
+					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, HeldBack: heldBack, Lanes: lanes,
 					Owner: owner(), Fenced: fenced,
 					Suspect: func(ctx context.Context, id commands.ID) (int, error) {
 						return shared.Suspect(ctx, id, d.lanes.self.ID)
@@ -196,13 +200,16 @@ func (d *distributed) checks() []check {
 	return all
 }
 
-// busReady is about the connections there are; while the number of lanes changes there are none.
+// busReady is about the connections there are; while the number of lanes changes there are none, which is no
+// reason to send clients elsewhere.
 func (d *distributed) busReady(context.Context) error {
 	if d.door != nil {
 		if o := d.door.current.Load(); o != nil {
 			if err := o.publisher.Ready(); err != nil {
 				return err
 			}
+		} else if l, _ := d.lanes.now(); l.Change == nil {
+			return errors.New("the connection for sending is being made")
 		}
 	}
 	if d.crew != nil {

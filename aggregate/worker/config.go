@@ -25,6 +25,10 @@ type Config struct {
 	// Consuming, when set, says why the bus brings nothing at the moment; nil when it does. Meanwhile the lanes are
 	// not being worked, and nothing that waits on them grows older. It must not block.
 	Consuming func() error
+	// HeldBack is for how long the bus may hold back what is queued on a lane when the worker begins, because
+	// another one that froze has some of it in hand. A lane on which nothing has come yet is taken to be worked
+	// only after that, so that nothing expires for want of what is held back. None by default.
+	HeldBack time.Duration
 
 	Limits aggregate.Limits // DefaultLimits when zero
 

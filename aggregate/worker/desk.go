@@ -44,6 +44,7 @@ type desk struct {
 	failed  int       // attempts at the store in a row
 	ticked  time.Time // when the clocks were advanced last
 	second  time.Time // when the once-a-second work was done last
+	began   time.Time // when the lanes began to be worked
 }
 
 // pass is the state of going through the backlog once; kept in the desk so that a new one can go on

@@ -29,12 +29,20 @@ func (d *desk) tick(now time.Time) {
 		}
 		return
 	}
+	if d.began.IsZero() {
+		d.began = now
+	}
+	young := now.Sub(d.began) < d.w.cfg.HeldBack
 	for _, l := range d.lanes {
-		l.claim.Worked += min(elapsed, longestStep)
+		if !young || l.frames > 0 {
+			l.claim.Worked += min(elapsed, longestStep)
+		}
 	}
 	d.gather() // what has come is not to be taken for what comes later
 	for _, l := range d.lanes {
-		d.sweep(l)
+		if !young || l.frames > 0 {
+			d.sweep(l)
+		}
 	}
 	if now.Sub(d.second) >= time.Second {
 		d.second = now
