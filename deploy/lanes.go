@@ -108,7 +108,7 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 	for _, part := range u.parts {
 		u.following.runs.Go(func() { u.follows(part) })
 	}
-	u.metrics.read("doorman_lanes_total", "Lanes there are.", func() int { l, _ := u.now(); return l.Lanes })
+	u.metrics.read("doorman_lanes_configured", "Lanes there are, by the store.", func() int { l, _ := u.now(); return l.Lanes })
 	return nil
 }
 

@@ -128,6 +128,15 @@ func TestAChangeOfTheNumberOfLanesThatCannotBeDoneIsUndone(t *testing.T) {
 	require.NotNil(t, view.Change)
 	_, err = changeLanes(t, c, 7, 3*time.Second)
 	require.ErrorContains(t, err, "'doorman lanes abort' undoes it")
+	for want, change := range map[string]func(*Config){
+		"give the rabbitmq_prefix that ":    func(c *Config) { c.RabbitMQPrefix = "test_nobody" },
+		"give its URL (rabbitmq_url) here ": func(c *Config) { c.RabbitMQURL = "" },
+	} {
+		other := *c
+		change(&other)
+		_, err = changeLanes(t, &other, 7, 3*time.Second)
+		require.ErrorContains(t, err, want)
+	}
 	err = <-took
 	require.ErrorContains(t, err, "queued frames are worked off, for which at least one process with the role worker must live")
 	require.ErrorContains(t, err, "; everything goes on with 16 lanes")
