@@ -1,7 +1,6 @@
 package commands_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -67,7 +66,6 @@ func ExampleNewCloudEvent() {
 	o := &commands.Outcome{Position: 7, Stream: commands.Stream{Type: "order", ID: "42"}, Version: 3,
 		At: time.Date(2026, 11, 22, 8, 15, 30, 0, time.UTC), Events: []commands.Event{{Type: "line_added", Data: []byte(`{"qty":2}`)}}}
 	e := commands.NewCloudEvent("doorman/5f2c", "5f2c", o, 0)
-	headers, _ := json.Marshal(map[string]string{"id": e.ID, "subject": e.Subject, "sequence": e.Sequence})
-	fmt.Println(commands.EventKey(o.Stream.Type, e.Type), string(headers), string(e.Data))
-	// Output: order.line_added {"id":"5f2c-7.0","sequence":"3","subject":"order/42"} {"qty":2}
+	fmt.Println(commands.EventKey(o.Stream.Type, e.Type), e.ID, e.Subject, e.Sequence, string(e.Data))
+	// Output: order.line_added 5f2c-7.0 order/42 3 {"qty":2}
 }

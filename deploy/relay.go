@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +55,7 @@ func (r *relaying) worker(config worker.Config) (group.Worker, error) {
 		return nil, err
 	}
 	config.Acquired = publishing.Acquired
-	config.Observe = append(config.Observe[:len(config.Observe):len(config.Observe)], publishing.Observe)
+	config.Observe = append(slices.Clip(config.Observe), publishing.Observe)
 	working, err := worker.New(config)
 	if err != nil {
 		return nil, err
@@ -109,10 +110,12 @@ var _ relay.Metrics = relayMetrics{}
 
 func newRelayMetrics(m *Metrics) relayMetrics {
 	return relayMetrics{
-		published: m.counter("doorman_relay_published_total", "Events and outcomes that were published to the exchanges, repeats included."),
+		published: m.counter("doorman_relay_published_total",
+			"Events and outcomes that were published to the exchanges, repeats included."),
 		unheard: m.counter("doorman_relay_unheard_total",
 			"Events and outcomes that nobody had bound a queue for, and that therefore were not sent to the broker."),
-		took: m.histogram("doorman_relay_seconds", "Time from a commit to the broker's confirmation of all that is published of it.", latencies),
+		took: m.histogram("doorman_relay_seconds",
+			"Time from a commit to the broker's confirmation of all that is published of it.", latencies),
 	}
 }
 

@@ -169,7 +169,7 @@ func newHeard(t *testing.T, log []*commands.Outcome) *heard {
 
 // take checks a message, and reports whether nothing is missing any more.
 func (h *heard) take(d *amqp.Delivery) bool {
-	what := ""
+	var what string
 	if strings.HasSuffix(d.Exchange, ".outcomes") {
 		var view commands.CommandView
 		require.NoError(h.t, json.Unmarshal(d.Body, &view))
