@@ -115,7 +115,7 @@ func (r *Relay) Shutdown(ctx context.Context) error {
 	}
 	r.over()
 	if behind := r.Behind(); behind > 0 {
-		return fmt.Errorf("relay: not all that was committed could be published; the next owner of the lanes does: %d positions behind", behind)
+		return fmt.Errorf("relay: %d positions behind: what is not published yet, the next owner of the lanes publishes", behind)
 	}
 	return nil
 }
