@@ -96,7 +96,7 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 		part.news = make(chan struct{}, 1)
 	}
 	u.onStop("letting the lanes go", u.stop)
-	if err := u.beat(ctx); err != nil {
+	if err := u.firstBeat(ctx); err != nil {
 		return err
 	}
 	for _, part := range u.parts {
@@ -110,6 +110,21 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 	}
 	u.metrics.read("doorman_lanes_configured", "Lanes there are, by the store.", func() int { l, _ := u.now(); return l.Lanes })
 	return nil
+}
+
+// firstBeat waits for a store that does not answer at the moment, as openStore does.
+func (u *laneUse) firstBeat(ctx context.Context) error {
+	patient, cancel := context.WithTimeout(ctx, u.config.StoreWait)
+	defer cancel()
+	for {
+		err := u.beat(ctx)
+		if err == nil || !errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		if pause(patient, lanesEveryChanging); patient.Err() != nil {
+			return err
+		}
+	}
 }
 
 // watchLanes tells an operator who wants to change the number of lanes that this process must be stopped for
