@@ -48,6 +48,7 @@ func TestAQueueForSomeRoutingKeysGetsThoseInFull(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		a.commit(landing(streamOn(0, 0), 2), landing(streamOn(0, 1), 2))
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, w.check(q))
@@ -67,6 +68,7 @@ func TestAnAudienceThatLeftIsNoticed(t *testing.T) {
 		w.queues = nil
 		w.mu.Unlock()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		var batch []*commands.Outcome
 		for range 500 {
 			batch = append(batch, landing(streamOn(0, 0), 1))

@@ -127,6 +127,7 @@ func TestWhoTakesALaneOverGoesOnFromItsCheckpoint(t *testing.T) {
 			a.commit(landing(streamOn(0, 0), 1), landing(streamOn(1, 0), 1))
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, [lanes]uint64{20, 20, 20, 20}, w.relayed)
 		a.line.freeze() // it does not come to publishing what it commits
 		a.commit(landing(streamOn(0, 0), 1), landing(streamOn(1, 0), 1))
@@ -138,6 +139,7 @@ func TestWhoTakesALaneOverGoesOnFromItsCheckpoint(t *testing.T) {
 		require.Len(t, q.got, 21, "what was on its lane, once")
 		b.commit(landing(streamOn(0, 0), 1))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, [lanes]uint64{23, 20, 20, 20}, w.relayed)
 
 		a.line.thaw() // and repeats, now that it wakes up
@@ -176,11 +178,13 @@ func TestABrokerThatIsAwayIsMadeUpForFromTheLog(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		require.Zero(t, a.relay.Behind())
 		reads := w.reads
 		require.Positive(t, reads)
 		a.commit(landing(streamOn(0, 0), 1))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, reads, w.reads, "it goes on with what it is told")
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, w.check(q))
@@ -194,7 +198,9 @@ func TestTheEndPublishesWhatWasCommittedForAWhile(t *testing.T) {
 		w := newWorld()
 		q := w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, nil)
+		w.mu.Lock()
 		w.slow = 10 * time.Millisecond
+		w.mu.Unlock()
 		for range 100 {
 			a.commit(landing(streamOn(0, 0), 1))
 		}
@@ -204,7 +210,9 @@ func TestTheEndPublishesWhatWasCommittedForAWhile(t *testing.T) {
 		require.EqualValues(t, 100, w.relayed[0])
 
 		b := newOwner(t, w, nil)
+		w.mu.Lock()
 		w.broken = 5
+		w.mu.Unlock()
 		for range 10 {
 			b.commit(landing(streamOn(0, 0), 1))
 		}
@@ -235,6 +243,7 @@ func TestAnIdleRelayKeepsUpWithWhatOthersCommit(t *testing.T) {
 			a.commit(landing(streamOn(0, 0), 1))
 		}
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		require.Equal(t, [lanes]uint64{201, 201, 201, 201}, w.relayed)
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, b.relay.Shutdown(t.Context()))
