@@ -104,8 +104,8 @@ export interface Act {
   at: number;
   /** Its ticket was given by the form it came from, and differs from where the chain was then. */
   pin?: boolean;
-  /** It goes only when all before it have been accepted. */
-  calm?: boolean;
+  /** It goes only when all before it have been accepted (1), or have landed (2). */
+  calm?: number;
   /** How often this id has been handed to the network. */
   tries: number;
   /** An attempt with this id has an unknown fate. */

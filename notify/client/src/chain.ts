@@ -21,7 +21,7 @@ export function ready(chain: Act[], now: number, window: number, is: { more: boo
       else if (is.conflict && !a.tries) continue;
       else if (
         !a.ticket || a.next > now || (a.old && is.lost) || (!a.tries && !is.more) || (ordered && flying) ||
-        (a.policy == 'strict' && unlanded) || (a.calm && open)
+        ((a.policy == 'strict' || a.calm == 2) && unlanded) || (a.calm && open)
       )
         break;
       else out.push(a);
@@ -37,18 +37,18 @@ export function ready(chain: Act[], now: number, window: number, is: { more: boo
  * Gives an action new ids whose predecessor is our own and simply was not there yet, and all that goes with it: the
  * user has nothing to decide. Returns the ids that are gone.
  */
-export function again(chain: Act[], a: Act, id: () => string): Iterable<string> {
+export function again(chain: Act[], a: Act, calm: number, id: () => string): Iterable<string> {
   const gone = new Map<string, string>();
   let ticket = a.ticket!;
   for (const b of chain.slice(chain.indexOf(a))) {
     if (b != a) {
       const follows = gone.get(b.ticket!);
-      if (!follows || b.version != null || (b.tries && loose(b))) continue;
+      if (!follows || b.held || b.version != null || (b.tries && loose(b))) continue;
       ticket = follows;
     }
     const old = b.id;
     renew(b, ticket, id);
-    b.calm = true;
+    b.calm = b == a ? calm : 1;
     gone.set(old, b.id);
   }
   return gone.keys();

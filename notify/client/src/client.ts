@@ -192,7 +192,13 @@ export class Client implements Host, Watcher {
     return post;
   }
 
-  #post(post: Sent[]): void {
+  #post(sent: Sent[]): void {
+    // While it was being kept, some of it may have got another id.
+    const post = sent.filter(({ act, id }) => act.id == id && act.busy);
+    if (!post.length) {
+      this.#flying--;
+      return this.#soon();
+    }
     const body = `[${post.map(({ stream, act }) => envelope(stream.name, act, this.actor))}]`;
     this.transport.post(body, (answer) => {
       this.#flying--;

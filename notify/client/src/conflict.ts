@@ -164,8 +164,10 @@ export function decide(c: Conflict, chain: Act[], id: () => string): [Act[], Act
   }
   const carried = mine.filter((a) => (a == root ? kind != 'drop' : carry));
   const dropped = mine.filter((a) => !carried.includes(a));
+  // It stays behind all that came before it, and goes behind what has left since.
+  const before = chain.indexOf(root);
   let k = others.length;
-  while (k && !others[k - 1]!.tries) k--;
+  while (k && !others[k - 1]!.tries && chain.indexOf(others[k - 1]!) > before) k--;
   const tail = others[k - 1];
   const live = tail && !(tail.version! <= version) && !tail.held;
   let prev = live ? tail.id : ticket;

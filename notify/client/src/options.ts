@@ -24,7 +24,6 @@ export interface SendOptions {
 
 /** What the user has in front of them when a form is opened: what is sent by it is based on that. */
 export interface Draft {
-  readonly ticket: string | undefined;
   readonly version: number;
   send(type: string, data?: unknown, options?: Omit<SendOptions, 'merge'>): Handle;
 }

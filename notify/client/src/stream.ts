@@ -27,6 +27,7 @@ export class Stream<S = any> {
   /** The chain is not kept as it is. @internal */ _dirty = false;
   /** Nobody uses it any more. @internal */ _closed = false;
   #base?: string;
+  #first?: string;
   #based = 0;
   #trail = new Set<string>();
   #conflict?: Conflict;
@@ -93,11 +94,12 @@ export class Stream<S = any> {
 
   /** Keeps what is shown now as the base of what a form sends later. */
   draft(): Draft {
-    const ticket = this.#tail;
+    const { version } = this;
+    const tail = this.#tail;
     return {
-      ticket,
-      version: this.version,
+      version,
       send: (type, data, options = {}) => {
+        const ticket = tail ?? this.#first;
         const kept = !ticket || ticket == this.#base || this.#trail.has(ticket) || this._chain.some((a) => a.id == ticket);
         return this.#send(type, data, { ...options, merge: undefined }, kept ? undefined : ticket);
       },
@@ -177,7 +179,7 @@ export class Stream<S = any> {
 
   /** The first ticket is known. */
   #start(ticket: string): void {
-    this.#base = ticket;
+    this.#base = this.#first = ticket;
     this.#trail.add(ticket);
     const first = this._chain[0];
     if (first && !first.ticket) first.ticket = ticket;
@@ -279,7 +281,7 @@ export class Stream<S = any> {
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) {
-      for (const old of again(this._chain, a, this._host.id)) this.#trail.add(old);
+      for (const old of again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id)) this.#trail.add(old);
     } else this.#turnedAway(a, why, 'rejected');
     this.#touch();
   }
@@ -405,7 +407,9 @@ export class Stream<S = any> {
     }
     const c = this.#conflict;
     c?._show();
-    if (c != this.#told) {
+    if (c && !c.ticket) {
+      // It can be decided once the server's state is known.
+    } else if (c != this.#told) {
       this.#told = c?.decided ? undefined : c;
       if (this.#told) call(this._options.onConflict, c, this);
     } else if (c?.decided) this.#told = undefined;

@@ -78,7 +78,7 @@ export interface Saved {
   session: string;
   at: number;
   pin?: boolean;
-  calm?: boolean;
+  calm?: number;
   tries: number;
   murk?: boolean;
   sour?: Rejection;
