@@ -11,8 +11,12 @@ import (
 	"github.com/ticketed/doorman/bus"
 )
 
-// deliveryCount is the header in which a quorum queue counts how often a message was delivered before.
-const deliveryCount = "x-delivery-count"
+// The headers in which a quorum queue counts how often a message was delivered before. From RabbitMQ 4.3 on the
+// first one counts only what a consumer refused, and the second one everything.
+const (
+	deliveryCount = "x-delivery-count"
+	acquiredCount = "x-acquired-count"
+)
 
 // check finds what AMQP cannot carry: written all the same, it would break the connection.
 func check(m *message.Message) error {
@@ -42,7 +46,7 @@ func marshal(m *message.Message, number uint64) amqp.Publishing {
 		Body:          m.Payload,
 	}
 	for key, value := range m.Metadata {
-		if key == deliveryCount || key == bus.DeliveriesKey { // they belong to a delivery
+		if key == deliveryCount || key == acquiredCount || key == bus.DeliveriesKey { // they belong to a delivery
 			continue
 		}
 		if p.Headers == nil {
@@ -58,7 +62,7 @@ func marshal(m *message.Message, number uint64) amqp.Publishing {
 func unmarshal(d *amqp.Delivery) *message.Message {
 	m := message.NewMessage(d.MessageId, d.Body)
 	for key, value := range d.Headers {
-		if key == deliveryCount || key == bus.DeliveriesKey {
+		if key == deliveryCount || key == acquiredCount || key == bus.DeliveriesKey {
 			continue
 		}
 		if text, plain := plainText(value); plain {
@@ -74,23 +78,27 @@ func unmarshal(d *amqp.Delivery) *message.Message {
 // deliveries is how often a message was delivered before. Not every way of coming back is counted by every
 // version of the broker, but each is flagged.
 func deliveries(d *amqp.Delivery) int64 {
-	var n int64
-	switch count := d.Headers[deliveryCount].(type) {
-	case int64:
-		n = count
-	case int32:
-		n = int64(count)
-	case int16:
-		n = int64(count)
-	case int8:
-		n = int64(count)
-	case byte:
-		n = int64(count)
-	}
+	n := max(counted(d.Headers[deliveryCount]), counted(d.Headers[acquiredCount]))
 	if d.Redelivered {
 		n = max(n, 1)
 	}
 	return n
+}
+
+func counted(header any) int64 {
+	switch count := header.(type) {
+	case int64:
+		return count
+	case int32:
+		return int64(count)
+	case int16:
+		return int64(count)
+	case int8:
+		return int64(count)
+	case byte:
+		return int64(count)
+	}
+	return 0
 }
 
 func plainText(value any) (string, bool) {
