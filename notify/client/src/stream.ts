@@ -270,20 +270,17 @@ export class Stream<S = any> {
     if (!a) return;
     const before = a.ticket == a.id ? undefined : this.#find(a.ticket!);
     const { reason } = why;
-    if (a.sour) {
-      if (reason == 'id_conflict') return;
-      if (reason == 'self_ticket') return this.#turnedAway(a, a.sour, 'refused');
-    }
-    if (before?.held && /^predecessor|_full$/.test(reason)) {
+    if (a.sour && reason == 'id_conflict') return; // It had arrived.
+    if (a.sour && reason == 'self_ticket') this.#turnedAway(a, a.sour, 'refused');
+    else if (before?.held && /^predecessor|_full$/.test(reason)) {
       // It goes the way of the one it followed.
       hold(this._chain, before.held, a);
-      this._settle();
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) {
       for (const old of again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id)) this.#trail.add(old);
     } else this.#turnedAway(a, why, 'rejected');
-    this.#touch();
+    this._settle();
   }
 
   #turnedAway(a: Act, why: Rejection, final: 'rejected' | 'refused'): void {
@@ -313,7 +310,13 @@ export class Stream<S = any> {
         const why = mine ? c.rejection : { reason: 'predecessor_rejected', root: c._root.id, root_reason: c.reason };
         this.#end(a, { ...why, status: mine ? final! : 'rejected', id: a.id });
       }
-      if (!chain.length) this.#rebase(c._choice!.ticket, c._choice!.version);
+      const { ticket, version } = c._choice!;
+      if (!chain.length) this.#rebase(ticket, version);
+      // The dialog showed what forms that were open before it did not.
+      if (!this.#trail.has(ticket) && !chain.some((a) => a.id == ticket)) {
+        this.#trail.clear();
+        this.#rebase(ticket, version);
+      }
       this.#conflict = undefined;
       this.#view = undefined;
       this.#open();

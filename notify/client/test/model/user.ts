@@ -75,7 +75,7 @@ export class User {
     const clock = time.clock(random, `u${this.index}.${++this.reloads}`);
     network.posted = (body) => {
       trace(time, `u${this.index} posts ${body}`);
-      for (const c of JSON.parse(body)) this.tickets.set(c.id, c.ticket);
+      for (const c of JSON.parse(body)) if (c.ticket != c.id) this.tickets.set(c.id, c.ticket);
       for (const c of JSON.parse(body)) if (!this.disk.ids.has(c.id)) this.faults.push(`${c.id} left before it was kept`);
     };
     this.told = [];
