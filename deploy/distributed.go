@@ -152,8 +152,8 @@ func (d *distributed) newGroup(
 			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
 				return publishing.worker(worker.Config{
-					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, HeldBack: heldBack, Lanes: lanes,
-					Owner: owner(), Fenced: fenced,
+					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, HeldBack: heldBack,
+					Lanes: lanes, Owner: owner(), Fenced: fenced,
 					Suspect: func(ctx context.Context, id commands.ID) (int, error) {
 						return shared.Suspect(ctx, id, d.lanes.self.ID)
 					},

@@ -84,12 +84,8 @@ var house = []room{
 	},
 
 	{
-		folder: "aggregate/worker/livetail", may: []string{"commands", "aggregate", "aggregate/store", "aggregate/store/record"},
-		tests: []string{"aggregate/store/feed"},
-	},
-	{
 		folder: "aggregate/worker/...",
-		may:    []string{"commands", "aggregate", "aggregate/store", "bus", "bus/frame", "aggregate/worker/..."},
+		may:    []string{"commands", "aggregate", "aggregate/store", "aggregate/store/record", "bus", "bus/frame", "aggregate/worker/..."},
 		tests:  backends,
 	},
 	{

@@ -43,7 +43,9 @@ func (p *Program) newLiveTail(config rabbitmq.Config) (*liveTail, error) {
 
 // listen has the feed, and those who wait, told what other processes commit.
 func (l *liveTail) listen(ctx context.Context, f *feed.Feed, waiters *notify.Waiters) error {
-	config := livetail.ListenerConfig{Post: l.post, Epoch: l.store.Identity().Epoch, Gateway: l.id, Interests: l.interests, Feed: f, Log: l.log}
+	config := livetail.ListenerConfig{
+		Post: l.post, Epoch: l.store.Identity().Epoch, Gateway: l.id, Interests: l.interests, Feed: f, Log: l.log,
+	}
 	if waiters != nil {
 		config.Early = waiters.Tell
 		f.Subscribe(func(c *feed.Commit) { waiters.Observe(c.Covered, &aggregate.Result{Outcomes: c.Outcomes}) })

@@ -51,7 +51,8 @@ func (q *EventQueue) make(name string) error {
 	if err := q.channel.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
 		return fmt.Errorf("declare exchange %s: %w", exchange, err)
 	}
-	if _, err := q.channel.QueueDeclare(q.name, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}); err != nil {
+	quorum := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
+	if _, err := q.channel.QueueDeclare(q.name, true, false, false, false, quorum); err != nil {
 		return fmt.Errorf("declare queue %s: %w", q.name, err)
 	}
 	if err := q.channel.QueueBind(q.name, "#", exchange, false, nil); err != nil {

@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -212,4 +213,35 @@ func TestASubscriptionThatTheBrokerDoesNotAnswerEndsWithItsContext(t *testing.T)
 	messages, err := subscriber.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
 	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)), "nobody is left who takes its messages")
+}
+
+// A consumer is the only active one of its queue. One that comes to be just when its subscription ends, as when a
+// worker loses its connections to both database and broker, must not stay behind with the lane's messages.
+func TestNoConsumerStaysBehindWhenASubscriptionEndsWhileItConnects(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	direct := config
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL = proxy.URL()
+	subscriber, publisher := openSubscriber(t, config), openPublisher(t, direct)
+	for n := range 60 {
+		ctx, cancel := context.WithCancel(t.Context())
+		messages, err := subscriber.Subscribe(ctx, topic)
+		require.NoError(t, err)
+		proxy.Cut()
+		time.AfterFunc(time.Duration(n)*3*time.Millisecond, cancel) // somewhere while it connects and consumes anew
+		for open := true; open; {
+			_, open = <-messages
+		}
+		require.Eventually(t, func() bool { return subscriber.Ready() == nil }, patience, blink)
+		require.NoError(t, publisher.Publish(topic, numbered(n)))
+		ctx, cancel = context.WithCancel(t.Context())
+		messages, err = subscriber.Subscribe(ctx, topic)
+		require.NoError(t, err)
+		require.Equal(t, []string{strconv.Itoa(n)}, ackAll(take(t, messages, 1)), "cancelled %d ms after the cut", 3*n)
+		cancel()
+		for open := true; open; {
+			_, open = <-messages
+		}
+	}
 }

@@ -55,7 +55,7 @@ func (s *subscription) run() {
 	if err != nil {
 		return
 	}
-	for s.ctx.Err() == nil {
+	for channel != nil { // also when all is over meanwhile: a consumer that nobody ends keeps the lane's messages
 		s.consume(session, channel, deliveries)
 		if s.ctx.Err() != nil {
 			return

@@ -93,10 +93,10 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags.Uint64Var(&c.Seed, "seed", 1, "`number` that the choices follow from")
 	flags.IntVar(&c.PID, "pid", 0, "process `id` of the server, to tell its CPU time and memory")
 	flags.DurationVar(&c.Settle, "settle", time.Minute, "how long to wait for answers and outcomes in the end")
-	flags.StringVar(&o.serve, "serve", "", "`what` a server to start for this, and stop after, is on: sqlite, postgres, or rabbitmq and postgres")
+	flags.StringVar(&o.serve, "serve", "", "start a server `on` sqlite, postgres, or rabbitmq and postgres for this, and stop it after")
 	flags.StringVar(&o.postgresURL, "postgres-url", "", "database for --serve postgres and rabbitmq (default $DOORMAN_POSTGRES_URL)")
 	flags.StringVar(&o.rabbitmqURL, "rabbitmq-url", "", "broker for --serve rabbitmq (default $DOORMAN_RABBITMQ_URL)")
-	flags.BoolVar(&o.bindEvents, "bind-events", false, "with --serve rabbitmq: bind a durable queue to all events, and count them in the end")
+	flags.BoolVar(&o.bindEvents, "bind-events", false, "with --serve rabbitmq: bind a durable queue to all events, count them in the end")
 	flags.BoolVar(&o.table, "table", false, "measure all rows of the table in README.md, each on a server of its own")
 	flags.StringVarP(&o.output, "output", "o", "text", "`form`: text, json")
 }

@@ -167,10 +167,10 @@ func (i *Interests) signal() {
 }
 
 // change is what has become of the interests since they were told last; or all of them.
-func (i *Interests) change(whole bool) (c interest, any bool) {
+func (i *Interests) change(whole bool) (c interest, news bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	any = whole || i.flags || len(i.changed) > 0
+	news = whole || i.flags || len(i.changed) > 0
 	c = interest{whole: whole, version: i.version.Load(), everything: i.everything, expects: i.expects.Load()}
 	if whole {
 		c.added = make([]key, 0, len(i.counts))
@@ -190,5 +190,5 @@ func (i *Interests) change(whole bool) (c interest, any bool) {
 	}
 	clear(i.changed)
 	i.flags = false
-	return c, any
+	return c, news
 }

@@ -136,9 +136,8 @@ func (l *Listener) run(ctx context.Context) {
 
 // tell sends what has changed, or everything, to all workers.
 func (l *Listener) tell(whole bool) {
-	news, any := l.config.Interests.change(whole)
-	if any {
-		l.send(&news)
+	if change, news := l.config.Interests.change(whole); news {
+		l.send(&change)
 	}
 }
 

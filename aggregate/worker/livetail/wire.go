@@ -265,7 +265,9 @@ func (r *reader) waiting() (list []*aggregate.Waiting) {
 }
 
 func (r *reader) answer() aggregate.Answer {
-	return aggregate.Answer{Ruling: aggregate.Ruling(r.byte()), ID: r.id(), Hash: commands.Hash(r.id()), Stream: r.stream(), Session: r.text()}
+	a := aggregate.Answer{Ruling: aggregate.Ruling(r.byte()), ID: r.id(), Hash: commands.Hash(r.id())}
+	a.Stream, a.Session = r.stream(), r.text()
+	return a
 }
 
 // reader takes a message apart from the front. After the first thing that does not fit it gives zero values.

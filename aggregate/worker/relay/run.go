@@ -12,7 +12,7 @@ import (
 
 const (
 	// page is how many outcomes are read from the log at a time.
-	page = 512
+	page = 2048
 	// storeTime is how long the store may take to answer.
 	storeTime = 10 * time.Second
 	// goodbyeTime is how long it may when the relay has to end.
