@@ -35,9 +35,9 @@ export function ready(chain: Act[], now: number, window: number, is: { more: boo
 
 /**
  * Gives an action new ids whose predecessor is our own and simply was not there yet, and all that goes with it: the
- * user has nothing to decide. Returns the ids that are gone.
+ * user has nothing to decide.
  */
-export function again(chain: Act[], a: Act, calm: number, id: () => string): Iterable<string> {
+export function again(chain: Act[], a: Act, calm: number, id: () => string): void {
   const gone = new Map<string, string>();
   let ticket = a.ticket!;
   for (const b of chain.slice(chain.indexOf(a))) {
@@ -51,7 +51,6 @@ export function again(chain: Act[], a: Act, calm: number, id: () => string): Ite
     b.calm = b == a ? calm : 1;
     gone.set(old, b.id);
   }
-  return gone.keys();
 }
 
 /** What was kept over a reload, with new handles; old is what the user sent before that time. */

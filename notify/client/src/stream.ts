@@ -8,8 +8,6 @@ import { DoormanError } from './types.ts';
 
 /** Commands past the oldest one that the server has not accepted. */
 const WINDOW = 128;
-/** Tickets that are remembered as having been followed by own actions alone. */
-const TRAIL = 256;
 
 const seq = (position = '') => +position.slice(position.lastIndexOf('-') + 1);
 
@@ -29,7 +27,8 @@ export class Stream<S = any> {
   #base?: string;
   #first?: string;
   #based = 0;
-  #trail = new Set<string>();
+  /** Counts how often something was shown that others did. */
+  #era = 0;
   #conflict?: Conflict;
   #told?: Conflict;
   #view?: { state: S };
@@ -95,14 +94,12 @@ export class Stream<S = any> {
   /** Keeps what is shown now as the base of what a form sends later. */
   draft(): Draft {
     const { version } = this;
-    const tail = this.#tail;
+    const era = this.#era;
+    const base = this.#base;
     return {
       version,
-      send: (type, data, options = {}) => {
-        const ticket = tail ?? this.#first;
-        const kept = !ticket || ticket == this.#base || this.#trail.has(ticket) || this._chain.some((a) => a.id == ticket);
-        return this.#send(type, data, { ...options, merge: undefined }, kept ? undefined : ticket);
-      },
+      send: (type, data, options = {}) =>
+        this.#send(type, data, { ...options, merge: undefined }, era == this.#era ? undefined : (base ?? this.#first)),
     };
   }
 
@@ -180,7 +177,6 @@ export class Stream<S = any> {
   /** The first ticket is known. */
   #start(ticket: string): void {
     this.#base = this.#first = ticket;
-    this.#trail.add(ticket);
     const first = this._chain[0];
     if (first && !first.ticket) first.ticket = ticket;
   }
@@ -278,7 +274,7 @@ export class Stream<S = any> {
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) {
-      for (const old of again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id)) this.#trail.add(old);
+      again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id);
     } else this.#turnedAway(a, why, 'rejected');
     this._settle();
   }
@@ -313,8 +309,8 @@ export class Stream<S = any> {
       const { ticket, version } = c._choice!;
       if (!chain.length) this.#rebase(ticket, version);
       // The dialog showed what forms that were open before it did not.
-      if (!this.#trail.has(ticket) && !chain.some((a) => a.id == ticket)) {
-        this.#trail.clear();
+      if (ticket != this._seen.ticket && !chain.some((a) => a.id == ticket)) {
+        this.#era++;
         this.#rebase(ticket, version);
       }
       this.#conflict = undefined;
@@ -401,13 +397,8 @@ export class Stream<S = any> {
     const gone = this._chain.filter((a) => this.#reached(a));
     if (gone.length) this._chain = this._chain.filter((a) => !gone.includes(a));
     // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
-    if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this.#trail.clear();
-    else for (const a of gone) this.#trail.add(a.id);
-    while (this.#trail.size > TRAIL) this.#trail.delete(this.#trail.values().next().value!);
-    if (!this._chain.length && s.version > this.#based) {
-      this.#rebase(s.ticket, s.version);
-      this.#trail.add(s.ticket);
-    }
+    if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this.#era++;
+    if (!this._chain.length && s.version > this.#based) this.#rebase(s.ticket, s.version);
     const c = this.#conflict;
     c?._show();
     if (c && !c.ticket) {
