@@ -61,7 +61,8 @@ func (b *backlog) put(covered store.Range, outcomes []*commands.Outcome, now tim
 		return // it is read from the log, or was
 	}
 	if len(outcomes) == 0 && len(b.kept) > 0 {
-		b.kept[len(b.kept)-1].last = covered.Last // there is nothing in between
+		newest := &b.kept[len(b.kept)-1]
+		newest.last = max(newest.last, covered.Last) // there is nothing in between
 		return
 	}
 	c := commit{last: covered.Last, outcomes: outcomes, at: now}

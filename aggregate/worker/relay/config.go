@@ -53,7 +53,7 @@ type Config struct {
 
 	KeepOutcomes int           // outcomes that may wait in memory; 32,768 by default
 	KeepBytes    int           // bytes of them, about; 32 MiB by default
-	Batch        int           // outcomes that are published together; 4,096 by default
+	Batch        int           // outcomes that are published together; 2,048 by default
 	BatchBytes   int           // bytes of them, about; 4 MiB by default
 	SaveEvery    time.Duration // how often checkpoints are saved while they move; 250 ms by default
 	AskEvery     time.Duration // how often an exchange with an audience is asked whether it has one still; 5 s by default
@@ -72,7 +72,7 @@ func (c *Config) setDefaults() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	for field, value := range map[*int]int{
-		&c.KeepOutcomes: 32 << 10, &c.KeepBytes: 32 << 20, &c.Batch: 4096, &c.BatchBytes: 4 << 20, &c.IdleLag: 20_000,
+		&c.KeepOutcomes: 32 << 10, &c.KeepBytes: 32 << 20, &c.Batch: 2048, &c.BatchBytes: 4 << 20, &c.IdleLag: 20_000,
 	} {
 		if *field == 0 {
 			*field = value

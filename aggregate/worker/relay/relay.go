@@ -80,7 +80,7 @@ func (r *Relay) Observe(covered store.Range, result *aggregate.Result) {
 	r.mu.Lock()
 	r.backlog.put(covered, result.Outcomes, time.Now())
 	r.mu.Unlock()
-	r.told.Store(max(r.told.Load(), covered.Last)) // one goroutine tells
+	r.known(covered.Last)
 	r.signal()
 }
 

@@ -12,7 +12,7 @@ import (
 
 const (
 	// page is how many outcomes are read from the log at a time.
-	page = 2048
+	page = 1024
 	// storeTime is how long the store may take to answer.
 	storeTime = 10 * time.Second
 	// goodbyeTime is how long it may when the relay has to end.
@@ -118,6 +118,7 @@ func (r *Relay) settle() error {
 	return nil
 }
 
+// known takes note that there are outcomes up to a position.
 func (r *Relay) known(end uint64) {
 	for told := r.told.Load(); told < end && !r.told.CompareAndSwap(told, end); told = r.told.Load() {
 	}
