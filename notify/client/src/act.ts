@@ -121,7 +121,7 @@ export interface Act {
   solo?: boolean;
   /** The server has promised an outcome. */
   ok: boolean;
-  /** Not to be tried before, in ms since 1970. */
+  /** Not to be tried before, in ms since 1970; Infinity: it is known to have been rejected with another. */
   next: number;
   /** It landed, and left this version. */
   version?: number;

@@ -119,7 +119,7 @@ export function hold(chain: Act[], root: Act, from = root): void {
   from.held = root;
   for (const a of chain.slice(chain.indexOf(from) + 1)) {
     // What may have landed without regard to its ticket is left to its own outcome.
-    if (a.version == null && !a.held && gone.has(a.ticket!) && !(a.tries && loose(a))) {
+    if (a.version == null && !a.held && gone.has(a.ticket!) && !(a.tries && loose(a) && a.next < Infinity)) {
       a.held = root;
       gone.add(a.id);
     }

@@ -378,6 +378,7 @@ export class Stream<S = any> {
       else if (c.status == 'parked') this._parked(c.id);
       else if (a && !a.held && a.version == null) {
         // It was not judged yet, or it never arrived, or its log is gone: the same again does no harm.
+        a.murk ||= a.ok;
         a.ok = false;
         if (a.old) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
       }

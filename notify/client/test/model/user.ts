@@ -86,6 +86,7 @@ export class User {
       onConflict: (c) => {
         const { id } = c.mine;
         if (this.told.includes(id)) this.faults.push(`the rejection of ${id} was told twice`);
+        if (/missing|full/.test(c.reason)) this.faults.push(`${id} is told as ${c.reason}, which is nobody's business`);
         trace(time, `u${this.index} is told of ${id}: ${c.reason}, at ${c.ticket}`);
         this.told.push(id);
         this.ever.add(id);

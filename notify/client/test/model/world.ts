@@ -127,10 +127,11 @@ function roots(u: User, server: Server): void {
   for (const o of server.log) {
     if (o.env.session != `session${u.index}` || o.status == 'landed') continue;
     if (o.root != o.env.id || silent.includes(o.reason!)) continue;
-    // What waited on a refused one went with that.
+    // What waited on a refused one went with that; what waited on one that came too late went out again with it.
+    const gone = (id: string) => u.ever.has(id) || silent.includes(server.rules.facts.get(id)?.outcome?.reason ?? '');
     let t = o.env.ticket;
-    while (t && !u.ever.has(t) && u.tickets.get(t) != t) t = u.tickets.get(t);
-    if (u.ever.has(t!)) continue;
+    while (t && !gone(t) && u.tickets.get(t) != t) t = u.tickets.get(t);
+    if (t && gone(t)) continue;
     assert.ok(u.ever.has(o.env.id), `the rejection of ${o.env.id} (${o.reason}) was never told`);
   }
   for (const id of u.ever) {

@@ -52,13 +52,14 @@ export class Network implements Transport {
   }
 
   private trouble(arrive: () => Answer, done: (a: Answer) => void, items: any[]): void {
-    const kind = Math.floor(this.random() * 6);
+    const kind = Math.floor(this.random() * 7);
     if (kind == 0) this.delay(() => done({ status: 503, body: { status: 503, code: 'unavailable' }, later: 1000 }));
     else if (kind == 1) this.delay(() => done({ status: 429, body: { status: 429, code: 'rate_limited' }, later: 500 }));
     else if (kind == 2) {
       if (this.luck(0.5)) arrive();
       this.delay(() => done({ status: 503, body: { status: 503, code: 'fate_unknown' } }));
-    } else if (kind == 3) this.delay(() => done({ status: 502, body: 0 }));
+    } else if (kind == 6) this.delay(() => done({ status: 403, body: items.map((c) => ({ id: c.id, status: 403, code: 'policy_forbidden' })) }));
+    else if (kind == 3) this.delay(() => done({ status: 502, body: 0 }));
     else if (kind == 4) {
       // Some were taken, of some nobody knows.
       const { status, body } = arrive() as any;
@@ -98,7 +99,12 @@ export class Network implements Transport {
         open: () => way(() => on.open()),
         event: (n, d) => {
           const text = JSON.stringify(d);
-          way(() => on.event(n, JSON.parse(text)));
+          way(() => {
+            on.event(n, JSON.parse(text));
+            // Told again, and late.
+            if (n != 'reset' && this.luck(this.weather.twice))
+              this.time.after(this.random() * this.weather.slow * 9, () => stopped || this.closed || on.event(n, JSON.parse(text)));
+          });
         },
         mark: (id) => way(() => on.mark(id)),
         end: () => way(() => on.end()),
