@@ -17,7 +17,7 @@ import (
 
 // relayLetGo is how long lanes that go to another worker may wait until what was committed on them is published
 // here: what is left the other one publishes.
-const relayLetGo = 300 * time.Millisecond
+const relayLetGo = 100 * time.Millisecond
 
 // relaying publishes what the workers of this process commit, each with a relay of its own.
 type relaying struct {
