@@ -6,6 +6,8 @@ import type { Draft, Host, SendOptions, StreamOptions } from './options.ts';
 import type { CommandView, Outcome, Rejection, Saved, Snapshot } from './types.ts';
 import { DoormanError } from './types.ts';
 
+/** Ids of commands that others stand for now, the newest of them. */
+const REPLACED = 512;
 /** Commands past the oldest one that the server has not accepted. */
 const WINDOW = 128;
 
@@ -27,6 +29,7 @@ export class Stream<S = any> {
   #base?: string;
   #first?: string;
   #based = 0;
+  #replaced = new Set<string>();
   /** Counts how often something was shown that others did. */
   #era = 0;
   #conflict?: Conflict;
@@ -273,10 +276,29 @@ export class Stream<S = any> {
       hold(this._chain, before.held, a);
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
-    } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) {
-      again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id);
-    } else this.#turnedAway(a, why, 'rejected');
+    } else if (!before && this.#replaced.has(a.ticket!) && /^predecessor|_full$/.test(reason)) {
+      // What it followed goes under another id now, or was given up.
+      const prev = this._chain[this._chain.indexOf(a) - 1];
+      if (prev?.held) hold(this._chain, prev.held, a);
+      else {
+        a.ticket = prev?.id ?? this.#base;
+        this.#again(a, reason);
+      }
+    } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) this.#again(a, reason);
+    else this.#turnedAway(a, why, 'rejected');
     this._settle();
+  }
+
+  #again(a: Act, reason: string): void {
+    this.#replace(() => again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id));
+  }
+
+  /** Remembers the ids that are ours no longer. */
+  #replace(fn: () => void): void {
+    const old = this._chain.map((a) => a.id);
+    fn();
+    for (const id of old) if (!this.#find(id)) this.#replaced.add(id);
+    for (const id of this.#replaced) if (this.#replaced.size > REPLACED) this.#replaced.delete(id);
   }
 
   #turnedAway(a: Act, why: Rejection, final: 'rejected' | 'refused'): void {
@@ -298,8 +320,9 @@ export class Stream<S = any> {
     const c = this.#conflict;
     if (c?.decided && !doubtful(this._chain, c._root)) {
       const { final } = c._root;
-      const [chain, dropped] = decide(c, this._chain, this._host.id);
-            this._chain = chain;
+      let dropped: Act[] = [];
+      this.#replace(() => ([this._chain, dropped] = decide(c, this._chain, this._host.id)));
+      const chain = this._chain;
       if (chain.includes(c._root)) this.#fits(c._root);
       for (const a of dropped) {
         const mine = a == c._root;
