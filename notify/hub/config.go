@@ -43,7 +43,7 @@ type States interface {
 // commit.
 type Interest interface {
 	// Watch returns when every commit that begins to be handed on has what concerns these. Unwatch ends one
-	// Watch of the same; it may overtake it.
+	// Watch of the same that has returned.
 	Watch(streams []commands.Stream, sessions []string)
 	Unwatch(streams []commands.Stream, sessions []string)
 }

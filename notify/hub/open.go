@@ -217,14 +217,16 @@ func (o *opened) want() {
 	for i, w := range o.watched {
 		wants[i] = w.Stream
 	}
-	o.hub.mu.Lock()
-	if o.phase == ended {
-		o.hub.mu.Unlock()
-		return
-	}
-	o.wants = wants
-	o.hub.mu.Unlock()
 	interest.Watch(wants, o.sessions)
+	o.hub.mu.Lock()
+	over := o.phase == ended
+	if !over {
+		o.wants = wants // from now on whoever ends the connection takes it back
+	}
+	o.hub.mu.Unlock()
+	if over {
+		interest.Unwatch(wants, o.sessions)
+	}
 }
 
 // mostParked bounds how many parked commands are told when a connection opens.

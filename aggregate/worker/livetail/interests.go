@@ -133,16 +133,13 @@ func (i *Interests) Lacks(version uint64) bool { return version < i.version.Load
 func (i *Interests) add(k key) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	switch i.counts[k]++; i.counts[k] {
-	case 0:
-		delete(i.counts, k)
-	case 1:
+	if i.counts[k]++; i.counts[k] == 1 {
 		i.changed[k] = struct{}{}
 		i.bump()
 	}
 }
 
-// remove may overtake its add. It raises no version: what came of more than is wanted lacks nothing.
+// remove ends one add. It raises no version: what came of more than is wanted lacks nothing.
 func (i *Interests) remove(k key) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -174,10 +171,8 @@ func (i *Interests) change(whole bool) (c interest, news bool) {
 	c = interest{whole: whole, version: i.version.Load(), everything: i.everything, expects: i.expects.Load()}
 	if whole {
 		c.added = make([]key, 0, len(i.counts))
-		for k, count := range i.counts {
-			if count > 0 {
-				c.added = append(c.added, k)
-			}
+		for k := range i.counts {
+			c.added = append(c.added, k)
 		}
 	} else {
 		for k := range i.changed {
