@@ -17,7 +17,7 @@ import (
 )
 
 // relayed switches on the audit of what is published to other services.
-const relayed = false
+const relayed = true
 
 const (
 	publishedQueue   = "doorman.faults.audit"
