@@ -72,7 +72,8 @@ export class Client implements Host, Watcher {
     const start = (sessions: string[], chains: Parameters<Parameters<Persistence['open']>[1]>[1] = []) => {
       if (this.#closed) return;
       this.session = sessions[0]!;
-      this.#sessions = sessions;
+      // What is restored may have been sent by a session of long ago.
+      this.#sessions = [...new Set([...sessions, ...chains.flatMap(([, c]) => c.map((a) => a.session))])].filter(Boolean);
       for (const s of this.#streams.values()) for (const a of s._chain) a.session = this.session;
       for (const [name, saved] of chains) this.#stream(name)._restore(saved);
       this.#feed = options.share ? options.share(url, feeds, this) : feeds(this);

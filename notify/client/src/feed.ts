@@ -60,8 +60,8 @@ export const feeds = (transport: Transport, clock: Clock): Feeds => (watcher, ma
     );
   };
   return {
-    update() {
-      if (!closed && asked != key()) open();
+    update(anew) {
+      if (!closed && (anew || asked != key())) open();
     },
     wake() {
       tries = 0;

@@ -162,8 +162,8 @@ export interface Watcher {
 
 /** A feed under way. */
 export interface Feeding {
-  /** What is wanted has changed. */
-  update(): void;
+  /** What is wanted may have changed; or somebody needs everything anew. */
+  update(anew?: boolean): void;
   /** The network is back: do not wait any longer. */
   wake(): void;
   close(): void;

@@ -1,0 +1,129 @@
+// Tabs that share one connection (share.ts), in an origin whose pages close, crash and freeze.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Client } from '../../src/client.ts';
+import { feeds } from '../../src/feed.ts';
+import { share } from '../../src/share.ts';
+import { Stage } from '../sim/wire.ts';
+import type { Page } from '../sim/tabs.ts';
+import { Origin } from '../sim/tabs.ts';
+import { chance } from '../sim/time.ts';
+
+class Browser extends Stage {
+  origin = new Origin(this.time);
+  connections = 0;
+  tabs: { page: Page; client: Client }[] = [];
+
+  open(): { page: Page; client: Client } {
+    const page = this.origin.page();
+    const wire = this.transport();
+    const transport = {
+      ...wire,
+      listen: (ask: any, poll: boolean, on: any) => {
+        this.connections++;
+        const way = (fn: () => void) => page.run(fn);
+        const stop = wire.listen(ask, poll, { open: () => way(() => on.open()), mark: (m) => way(() => on.mark(m)),
+          event: (n, d) => way(() => on.event(n, d)), end: (w) => way(() => on.end(w)) });
+        return () => {
+          this.connections--;
+          stop();
+        };
+      },
+    };
+    const real = this.time.clock(chance(this.tabs.length), `tab${this.tabs.length}`);
+    const clock = { ...real, after: page.after, soon: (fn: () => void) => real.soon(() => page.run(fn)), frame: (fn: () => void) => void page.after(16, fn) };
+    const client = new Client('', { share: share({ locks: page.locks, channel: page.channel, after: page.after }) }, transport, clock, feeds(transport, clock));
+    const tab = { page, client };
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  /** Time passes, and promises are kept meanwhile. */
+  async pass(ms: number): Promise<void> {
+    for (let t = 0; t < ms; t += 10) {
+      this.time.pass(10);
+      for (const p of this.posts.splice(0)) {
+        p.arrive();
+        p.answer();
+      }
+      await Promise.resolve();
+      await Promise.resolve();
+      await Promise.resolve();
+    }
+  }
+}
+
+const send = (c: Client, tag: string, name = 'journal/1') => c.stream(name).send('add', { tags: [tag] });
+
+test('three tabs have one connection, and each is told of its own actions and of all streams that it watches', async () => {
+  const b = new Browser();
+  const tabs = [b.open(), b.open(), b.open()];
+  for (const t of tabs) t.client.stream('journal/1');
+  tabs[2]!.client.stream('journal/2');
+  await b.pass(1000);
+  assert.equal(b.connections, 1);
+  const handles = tabs.map((t, i) => send(t.client, `t${i}`, i == 2 ? 'journal/2' : 'journal/1'));
+  await b.pass(3000);
+  assert.equal(handles[0]!.status, 'landed');
+  assert.equal(handles[2]!.status, 'landed');
+  assert.equal(tabs[1]!.client.stream('journal/1').conflict?.reason, 'stale_ticket', 'both changed it at once');
+  assert.deepEqual(tabs[1]!.client.stream('journal/1').confirmed, ['t0']);
+  assert.equal(b.connections, 1);
+});
+
+test('a tab that comes later gets what the others have already', async () => {
+  const b = new Browser();
+  const first = b.open();
+  send(first.client, 'a');
+  await b.pass(2000);
+  const second = b.open();
+  const s = second.client.stream('journal/1');
+  await b.pass(1000);
+  assert.deepEqual(s.confirmed, ['a']);
+  assert.equal(b.connections, 1);
+  const h = send(second.client, 'b');
+  await b.pass(2000);
+  assert.equal(h.status, 'landed');
+  assert.deepEqual(first.client.stream('journal/1').confirmed, ['a', 'b']);
+});
+
+for (const [how, end] of [
+  ['is closed', (t: { page: Page; client: Client }) => { t.client.close(); t.page.crash(); }],
+  ['crashes', (t: { page: Page }) => t.page.crash()],
+  ['freezes', (t: { page: Page }) => t.page.freeze()],
+] as const)
+  test(`when the tab with the connection ${how} another one has it within 20 s, and misses nothing`, async () => {
+    const b = new Browser();
+    const tabs = [b.open(), b.open(), b.open()];
+    for (const t of tabs) t.client.stream('journal/1');
+    await b.pass(1000);
+    send(tabs[1]!.client, 'before');
+    await b.pass(2000);
+    end(tabs[0]!);
+    for (const c of b.server.conns) if (how != 'freezes') c.close();
+    const h = send(tabs[2]!.client, 'after');
+    await b.pass(20_000);
+    assert.equal(h.status, 'landed');
+    for (const t of tabs.slice(1)) assert.deepEqual(t.client.stream('journal/1').confirmed, ['before', 'after']);
+    if (how == 'freezes') {
+      tabs[0]!.page.thaw();
+      await b.pass(5000);
+      assert.deepEqual(tabs[0]!.client.stream('journal/1').confirmed, ['before', 'after']);
+      assert.equal(b.connections, 1);
+      const late = send(tabs[0]!.client, 'late');
+      await b.pass(5000);
+      assert.equal(late.status, 'landed');
+    }
+  });
+
+test('without Web Locks each tab has its own connection', async () => {
+  const b = new Browser();
+  for (let i = 0; i < 2; i++) {
+    const t = b.transport();
+    const clock = b.time.clock(chance(i), `own${i}`);
+    const count = { ...t, listen: (...a: Parameters<typeof t.listen>) => (b.connections++, t.listen(...a)) };
+    new Client('', { share: share({ locks: undefined as any }) }, count, clock, feeds(count, clock)).stream('journal/1');
+  }
+  await b.pass(1000);
+  assert.equal(b.connections, 2);
+});
