@@ -22,8 +22,10 @@ type Message = { from: string } & (
 
 /** In ms: how often everybody gives a sign of life. */
 const BEAT = 3_000;
-/** After so many own beats without one of the leader's it is taken for frozen: 15 s at most. */
-const PATIENCE = 4;
+/** After so many own beats without one of the leader's it is taken for frozen, which makes 17 s at most. */
+const PATIENCE = 3;
+/** Not all take the lock at once. */
+const SPREAD = 2_000;
 /** After so many beats a tab that says nothing is taken for gone; a hidden one beats once a minute. */
 const FORGET = 60;
 const MOST = 256;
@@ -216,7 +218,9 @@ export function share(options: ShareOptions = {}): Sharing {
         ask(!joined);
         if (++missed > PATIENCE) {
           missed = 0;
-          queue(true);
+          // Whoever hears of another leader meanwhile leaves it at that.
+          const before = leader;
+          after(Math.random() * SPREAD, () => leader == before && leader != me && !closed && queue(true));
         }
       }
     };

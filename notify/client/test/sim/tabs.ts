@@ -21,7 +21,7 @@ export class Origin {
           if (over) return;
           over = true;
           if (this.#locks.get(name)?.end == end) this.#locks.delete(name);
-          if (e) no(e);
+          if (e) tab.run(() => no(e));
           this.next();
         };
         this.#locks.set(name, { tab, end });
@@ -32,11 +32,10 @@ export class Origin {
       };
       const held = this.#locks.get(name);
       if (held && options.ifAvailable) return void Promise.resolve(fn(null)).then(yes);
-      if (held && options.steal) {
-        this.#locks.delete(name);
-        held.end(new Error('AbortError'));
+      if (options.steal || !held) {
+        start();
+        held?.end(new Error('AbortError'));
       }
-      if (options.steal || !this.#locks.has(name)) start();
       else this.#queue.push({ name, tab, start });
     });
   }
