@@ -18,6 +18,8 @@ const seq = (position = '') => +position.slice(position.lastIndexOf('-') + 1);
  * tells it what was answered and pushed, and takes from it what is to be sent.
  */
 export class Stream<S = any> {
+  /** Grows whenever something that can be seen here has changed. */
+  revision = 0;
   /** @internal */ _chain: Act[] = [];
   /** What was received last. @internal */ _rec: Snapshot;
   /** What was shown last. @internal */ _seen: Snapshot;
@@ -143,6 +145,7 @@ export class Stream<S = any> {
   #handle(a: Act): Handle {
     const h = new Handle(a);
     a.handles.push(h);
+    this.revision++;
     this.#touch();
     return h;
   }
@@ -431,6 +434,7 @@ export class Stream<S = any> {
       this.#told = c?.decided ? undefined : c;
       if (this.#told) call(this._options.onConflict, c, this);
     } else if (c?.decided) this.#told = undefined;
+    this.revision++;
     this.#bell.ring();
   }
 
