@@ -6,6 +6,7 @@ import { Stage } from '../sim/wire.ts';
 
 const { window } = new JSDOM('<main></main>');
 Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: true });
+Object.defineProperty(globalThis, 'navigator', { value: window.navigator, configurable: true });
 const { act, createElement: h, StrictMode } = await import('react');
 const { createRoot } = await import('react-dom/client');
 const { useStatus, useStream } = await import('../../src/react.ts');
