@@ -14,6 +14,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/aggregate/worker"
 	"github.com/ticketed/doorman/aggregate/worker/group"
+	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/notify"
@@ -152,8 +153,9 @@ func (d *distributed) newGroup(
 			Members: shared.Members(), Name: owner(), Lanes: lanes, Log: d.log,
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
 				return publishing.worker(worker.Config{
-					Store: d.store, Types: d.types, Subscriber: subscriber, Consuming: subscriber.Consuming, HeldBack: heldBack,
-					Lanes: lanes, Owner: owner(), Fenced: fenced,
+					Store: d.store, Types: d.types, Subscriber: subscriber, HeldBack: heldBack,
+					Consuming: func(lane int) (time.Time, error) { return subscriber.Consuming(bus.LaneTopic(lane)) },
+					Lanes:     lanes, Owner: owner(), Fenced: fenced,
 					Suspect: func(ctx context.Context, id commands.ID) (int, error) {
 						return shared.Suspect(ctx, id, d.lanes.self.ID)
 					},

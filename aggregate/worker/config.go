@@ -22,12 +22,14 @@ type Config struct {
 	Lanes      []int  // the lanes it holds
 	Owner      string // who holds them, for people to read
 
-	// Consuming, when set, says why the bus brings nothing at the moment; nil when it does. Meanwhile the lanes are
-	// not being worked, and nothing that waits on them grows older. It must not block.
-	Consuming func() error
-	// HeldBack is for how long the bus may hold back what is queued on a lane when the worker begins, because
-	// another one that froze has some of it in hand. A lane on which nothing has come yet is taken to be worked
-	// only after that, so that nothing expires for want of what is held back. None by default.
+	// Consuming, when set, tells since when the bus has brought a lane's frames here without interruption, or why it
+	// brings none at the moment. Meanwhile the lane is not being worked, and nothing that waits on it grows older.
+	// It must not block.
+	Consuming func(lane int) (since time.Time, err error)
+	// HeldBack is for how long the bus may hold back what is queued on a lane after it began to bring its frames
+	// here, because a worker that froze, or a connection that was lost, has some of it in hand. A lane on which
+	// nothing has come since is taken to be worked only after that, so that nothing expires for want of what is
+	// held back. None by default.
 	HeldBack time.Duration
 
 	Limits aggregate.Limits // DefaultLimits when zero

@@ -44,7 +44,7 @@ type desk struct {
 	failed  int       // attempts at the store in a row
 	ticked  time.Time // when the clocks were advanced last
 	second  time.Time // when the once-a-second work was done last
-	began   time.Time // when the lanes began to be worked
+	began   time.Time // when this desk did
 }
 
 // pass is the state of going through the backlog once; kept in the desk so that a new one can go on
@@ -65,7 +65,7 @@ type caution struct {
 
 func newDesk(w *Worker) *desk {
 	d := &desk{w: w, guard: &aggregate.Guard{}, ended: make(chan struct{}), stale: true, retry: time.NewTimer(0),
-		blame: newBlame(), faulty: map[commands.Stream]string{}, ticked: time.Now()}
+		blame: newBlame(), faulty: map[commands.Stream]string{}, began: time.Now(), ticked: time.Now()}
 	<-d.retry.C
 	return d
 }
@@ -155,15 +155,14 @@ func (d *desk) rebuild() bool {
 		d.backOff("take the lanes", err)
 		return false
 	}
-	unread := map[int]int{}
-	frames := map[int]uint64{}
-	for _, l := range d.lanes {
-		unread[l.claim.Lane], frames[l.claim.Lane] = l.unread, l.frames
-	}
+	before := d.lanes
 	d.lanes = make(map[int]*lane, len(claims))
 	for _, claim := range claims {
-		d.lanes[claim.Lane] = &lane{claim: claim, saved: claim.Worked,
-			unread: unread[claim.Lane], frames: frames[claim.Lane]}
+		l := &lane{claim: claim, saved: claim.Worked}
+		if was := before[claim.Lane]; was != nil {
+			l.unread, l.frames, l.came = was.unread, was.frames, was.came
+		}
+		d.lanes[claim.Lane] = l
 	}
 	d.cache = newCache(d.w.cfg.CacheStreams, d.w.cfg.CacheBytes)
 	d.facts = newFacts(max(1<<16, 8*d.w.cfg.Limits.Round))
@@ -220,6 +219,7 @@ func (d *desk) gather() {
 		}
 		l.frames++
 		l.unread++
+		l.came = a.came
 		if a.broken != nil || len(a.commands) == 0 {
 			d.backlog = append(d.backlog, item{from: a})
 			continue

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -15,6 +16,7 @@ import (
 type arrival struct {
 	message  *message.Message
 	lane     int
+	came     time.Time
 	commands []commands.Envelope
 	left     int   // commands not judged yet
 	broken   error // the frame could not be read
@@ -73,7 +75,7 @@ func (in *inbox) receive(ctx context.Context, lane int, messages <-chan *message
 					envelopes[i].Via = via
 				}
 			}
-			in.put(&arrival{message: m, lane: lane, commands: envelopes, left: len(envelopes), broken: err,
+			in.put(&arrival{message: m, lane: lane, came: time.Now(), commands: envelopes, left: len(envelopes), broken: err,
 				returns: returnsOf(m.Metadata)})
 		}
 	}

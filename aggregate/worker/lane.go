@@ -14,8 +14,9 @@ type lane struct {
 	parked int
 	saved  time.Duration // the clock as it was handed to the last commit
 
-	frames uint64 // messages taken from the bus, in all
-	unread int    // messages taken, not judged in full
+	frames uint64    // messages taken from the bus, in all
+	came   time.Time // the newest of them
+	unread int       // messages taken, not judged in full
 
 	deadlines deadlineHeap
 	// While something is due: since which message count and time on the clock, and for how many ticks the

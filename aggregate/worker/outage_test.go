@@ -232,11 +232,12 @@ func TestNoClockRunsWhileTheBusIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away atomic.Bool
 		r := start(t, newMemory(1), func(c *worker.Config) {
-			c.Consuming = func() error {
+			began := time.Now()
+			c.Consuming = func(int) (time.Time, error) {
 				if away.Load() {
-					return errors.New("no broker")
+					return time.Time{}, errors.New("no broker")
 				}
-				return nil
+				return began, nil
 			}
 		})
 		r.send(command(2, "a", "add", id(1)))

@@ -22,33 +22,36 @@ func (d *desk) tick(now time.Time) {
 	if d.inflight != nil && now.Sub(d.inflight.launched) > longestStep {
 		return
 	}
-	// What is queued at a bus that is away has yet to come, also when the lanes were found empty before.
-	if d.w.cfg.Consuming != nil && d.w.cfg.Consuming() != nil {
-		for _, l := range d.lanes {
-			l.due = false
-		}
-		return
-	}
-	if d.began.IsZero() {
-		d.began = now
-	}
-	young := now.Sub(d.began) < d.w.cfg.HeldBack
+	var worked []*lane
 	for _, l := range d.lanes {
-		if !young || l.frames > 0 {
+		if d.brought(l, now) {
 			l.claim.Worked += min(elapsed, longestStep)
+			worked = append(worked, l)
+		} else {
+			l.due = false // what is queued has yet to come, also when the lane was found empty before
 		}
 	}
 	d.gather() // what has come is not to be taken for what comes later
-	for _, l := range d.lanes {
-		if !young || l.frames > 0 {
-			d.sweep(l)
-		}
+	for _, l := range worked {
+		d.sweep(l)
 	}
 	if now.Sub(d.second) >= time.Second {
 		d.second = now
 		d.w.cfg.Metrics.Parked(d.parked.Total(), d.parked.oldest(now))
 		d.saveClocks()
 	}
+}
+
+// brought tells whether all that is queued on a lane comes here.
+func (d *desk) brought(l *lane, now time.Time) bool {
+	since := d.began
+	if d.w.cfg.Consuming != nil {
+		var err error
+		if since, err = d.w.cfg.Consuming(l.claim.Lane); err != nil {
+			return false
+		}
+	}
+	return now.Sub(since) >= d.w.cfg.HeldBack || !l.came.Before(since)
 }
 
 // sweep finds a lane on which commands are due, once everything that was queued before has been judged.

@@ -79,16 +79,11 @@ var (
 )
 
 // Start subscribes to the lanes and returns once they are held, or with the context's error when the
-// store does not let it have them in time; the worker is stopped then.
+// store does not let it have them in time; the worker is stopped then. Of lanes that cannot be subscribed to, the
+// others are worked: it goes on asking for those, and fails when it gets none.
 func (w *Worker) Start(ctx context.Context) error {
-	for _, lane := range w.cfg.Lanes {
-		messages, err := w.cfg.Subscriber.Subscribe(w.receiving.ctx, bus.LaneTopic(lane))
-		if err != nil {
-			return errors.Join(fmt.Errorf("worker: subscribe to lane %d: %w", lane, err), w.Stop())
-		}
-		w.running.Go(func() {
-			w.inbox.receive(w.receiving.ctx, lane, messages)
-		})
+	if err := w.subscribe(ctx); err != nil {
+		return errors.Join(err, w.Stop())
 	}
 	go w.commit()
 	go w.tell()
@@ -105,6 +100,67 @@ func (w *Worker) Start(ctx context.Context) error {
 		return errStopped
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("worker: the lanes could not be taken: %w", context.Cause(ctx)), w.Stop())
+	}
+}
+
+// subscribe returns once every lane's subscription has begun or failed, with an error when all have failed.
+func (w *Worker) subscribe(ctx context.Context) error {
+	answers := make(chan error, len(w.cfg.Lanes))
+	for _, lane := range w.cfg.Lanes {
+		w.running.Go(func() { w.receive(lane, answers) })
+	}
+	var problem error
+	failed := 0
+	for range w.cfg.Lanes {
+		select {
+		case err := <-answers:
+			if err != nil {
+				problem = err
+				failed++
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("worker: the lanes could not be subscribed to: %w", context.Cause(ctx))
+		case <-w.stopping:
+			return errStopped
+		}
+	}
+	if failed == len(w.cfg.Lanes) {
+		return problem
+	}
+	return nil
+}
+
+// subscribeAgain is the pause after a lane could not be subscribed to.
+const subscribeAgain = time.Second
+
+// receive brings a lane's frames to the inbox, and says how the first attempt to subscribe to it ended. A queue may
+// not answer while those of other lanes do, as one without a leader, and is asked again until the worker ends.
+func (w *Worker) receive(lane int, first chan<- error) {
+	ctx := w.receiving.ctx
+	for {
+		messages, err := w.cfg.Subscriber.Subscribe(ctx, bus.LaneTopic(lane))
+		if err != nil {
+			err = fmt.Errorf("worker: subscribe to lane %d: %w", lane, err)
+		}
+		if first != nil {
+			first <- err
+			first = nil
+		}
+		switch {
+		case err == nil:
+			w.inbox.receive(ctx, lane, messages)
+			return
+		case ctx.Err() != nil:
+			return
+		}
+		w.cfg.Log.Warn("a lane is not worked; trying again", "lane", lane, "err", err)
+		pause := time.NewTimer(subscribeAgain)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -24,8 +23,8 @@ type Subscriber struct {
 
 	mu            sync.Mutex
 	closed        bool
+	live          map[*subscription]struct{}
 	subscriptions sync.WaitGroup
-	cut           atomic.Int64 // subscriptions that have lost their consumer and not got it back
 	closeOnce     sync.Once
 }
 
@@ -41,7 +40,7 @@ func NewSubscriber(ctx context.Context, config Config) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscriber{config: config.withDefaults()}
+	s := &Subscriber{config: config.withDefaults(), live: map[*subscription]struct{}{}}
 	s.ctx, s.leave = context.WithCancel(context.Background())
 	s.link = newLink(&s.config, "subscriber", consumeHeartbeat)
 	if err := s.link.start(ctx); err != nil {
@@ -69,7 +68,13 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		sub.cancel()
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, bus.ErrClosed)
 	}
-	s.subscriptions.Go(sub.run)
+	s.live[sub] = struct{}{}
+	s.subscriptions.Go(func() {
+		sub.run()
+		s.mu.Lock()
+		delete(s.live, sub)
+		s.mu.Unlock()
+	})
 	s.mu.Unlock()
 	patience := time.NewTimer(s.config.ConnectTimeout)
 	defer patience.Stop()
@@ -110,16 +115,35 @@ func (s *Subscriber) Ready() error {
 	return nil
 }
 
-// Consuming says why some subscription brings nothing at the moment; nil when each has its consumer, or has not
-// had one yet.
-func (s *Subscriber) Consuming() error {
-	if err := s.Ready(); err != nil {
-		return err
+// Consuming tells since when a topic's subscription has had the consumer at the broker that it has now, or why it
+// brings nothing at the moment. A consumer that has just begun may have to wait until the broker finds that the one
+// before it is dead, and gets what that one had in hand first.
+func (s *Subscriber) Consuming(topic string) (since time.Time, err error) {
+	queue, err := s.config.queue(topic)
+	if err == nil {
+		err = s.Ready()
 	}
-	if n := s.cut.Load(); n > 0 {
-		return fmt.Errorf("%w: %d queues are not consumed again yet", bus.ErrUnavailable, n)
+	if err != nil {
+		return time.Time{}, err
 	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.live {
+		if sub.queue != queue || sub.ctx.Err() != nil {
+			continue
+		}
+		began := sub.consuming.Load()
+		if began == nil {
+			return time.Time{}, fmt.Errorf("%w: the queue %s has not been given a consumer yet", bus.ErrUnavailable, queue)
+		}
+		if began.After(since) {
+			since = *began
+		}
+	}
+	if since.IsZero() {
+		return since, fmt.Errorf("%w: nobody has subscribed to the queue %s", bus.ErrUnavailable, queue)
+	}
+	return since, nil
 }
 
 // Close ends all subscriptions, which gives back what they have not acknowledged, and the connection. It

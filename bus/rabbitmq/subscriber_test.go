@@ -168,21 +168,37 @@ func TestSubscribingWithAContextThatHasEnded(t *testing.T) {
 }
 
 // A lane that is not consumed is not being worked, whether or not there is a connection: its queue may hold what
-// somebody waits for.
-func TestASubscriberSaysWhetherEverythingIsConsumed(t *testing.T) {
+// somebody waits for. Nor is it known to be as soon as there is a consumer again.
+func TestASubscriberSaysSinceWhenATopicIsConsumed(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
 	config.URL, config.MaxBackoff = proxy.URL(), 200*time.Millisecond
 	subscriber := openSubscriber(t, config)
-	_, err := subscriber.Subscribe(t.Context(), topic)
+	consuming := func() error {
+		_, err := subscriber.Consuming(topic)
+		return err
+	}
+	require.ErrorIs(t, consuming(), bus.ErrUnavailable, "nobody has subscribed")
+	ctx, cancel := context.WithCancel(t.Context())
+	messages, err := subscriber.Subscribe(ctx, topic)
 	require.NoError(t, err)
-	require.NoError(t, subscriber.Consuming())
+	require.Eventually(t, func() bool { return consuming() == nil }, patience, blink)
+	first, err := subscriber.Consuming(topic)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), first, patience)
 	proxy.Refuse(true)
-	require.Eventually(t, func() bool { return subscriber.Consuming() != nil }, patience, blink)
-	require.ErrorIs(t, subscriber.Consuming(), bus.ErrUnavailable)
+	require.Eventually(t, func() bool { return consuming() != nil }, patience, blink)
+	require.ErrorIs(t, consuming(), bus.ErrUnavailable)
 	proxy.Refuse(false)
-	require.Eventually(t, func() bool { return subscriber.Consuming() == nil }, patience, blink)
+	require.Eventually(t, func() bool { return consuming() == nil }, patience, blink)
+	again, err := subscriber.Consuming(topic)
+	require.NoError(t, err)
+	require.True(t, again.After(first))
+	cancel()
+	for range messages { //nolint:revive // until it has ended
+	}
+	require.ErrorIs(t, consuming(), bus.ErrUnavailable, "its subscription has ended")
 }
 
 // The broker does not answer for a queue without a leader.

@@ -24,7 +24,8 @@ type subscription struct {
 	unhook func() bool
 	out    chan *message.Message // has room for all that can be in hand, so handing out never waits
 	begun  chan error            // told once whether the first attempt succeeded
-	cut    *atomic.Int64         // of the subscriber
+
+	consuming atomic.Pointer[time.Time] // since when it has had its consumer; nil while it has none
 
 	inHand fifo[delivered] // in the order of delivery
 }
@@ -37,7 +38,7 @@ type delivered struct {
 
 func newSubscription(ctx context.Context, s *Subscriber, queue string) *subscription {
 	sub := &subscription{
-		config: &s.config, link: s.link, queue: queue, cut: &s.cut,
+		config: &s.config, link: s.link, queue: queue,
 		out: make(chan *message.Message, s.config.Prefetch), begun: make(chan error, 1),
 	}
 	sub.ctx, sub.cancel = context.WithCancel(ctx)
@@ -56,13 +57,14 @@ func (s *subscription) run() {
 		return
 	}
 	for channel != nil { // also when all is over meanwhile: a consumer that nobody ends keeps the lane's messages
+		now := time.Now()
+		s.consuming.Store(&now)
 		s.consume(session, channel, deliveries)
+		s.consuming.Store(nil)
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.cut.Add(1)
 		session, channel, deliveries = s.again()
-		s.cut.Add(-1)
 	}
 }
 
