@@ -67,7 +67,7 @@
 // Publishing and consuming have separate connections, because a broker that is short of memory stops
 // reading from those that publish, heartbeats and acknowledgements included. A lost connection is made
 // anew with growing pauses, for as long as it takes; several URLs are tried in turn. Heartbeats go out every
-// 10 s on publishing connections and every 5 s on consuming ones, where the broker notices within 15 s that a
+// 10 s on publishing connections and every 4 s on consuming ones, where the broker notices within 15 s that a
 // worker is frozen and gives what it held to the next.
 //
 // Package rabbitmqtest gives tests a broker.
