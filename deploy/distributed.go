@@ -143,7 +143,9 @@ func (d *distributed) newGroup(
 ) func(*rabbitmq.Subscriber, int) (*group.Runner, error) {
 	observe := []func(store.Range, *aggregate.Result){announce}
 	if d.waiters != nil {
-		observe = append(observe, d.waiters.Observe)
+		// Ahead of the feed, from which they hear that nothing lies in between: told so here, they would take what
+		// others commit for missed, and look for everybody in the store once a second.
+		observe = append(observe, func(_ store.Range, result *aggregate.Result) { d.waiters.Tell(result) })
 	}
 	if d.feed != nil {
 		observe = append(observe, d.feed.Observe)
