@@ -19,6 +19,7 @@ GET  /v1/streams/{type}/{id}           a stream's state and the ticket to send n
 GET  /v1/streams/{type}/{id}/events    its changelog
 GET  /v1/notifications?stream=…        what happens to streams, pushed (text/event-stream), or by long poll
 GET  /v1/limits                        the bounds that are kept here
+GET  /client.js                        the browser client, a JavaScript module
 GET  /livez, /readyz                   health
 GET  /openapi.json                     all of this, as OpenAPI 3.1
 `
@@ -35,6 +36,7 @@ func (p *Program) mount(routes *http.ServeMux) error {
 	p.health.routes(routes)
 	if p.config.has(RoleGateway) { // on every other process there is nothing to describe
 		routes.HandleFunc("GET "+problem.TypePrefix+"{code}", problem.Explain)
+		browser(routes)
 		if err := p.describe(routes); err != nil {
 			return err
 		}
