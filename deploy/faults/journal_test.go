@@ -23,7 +23,6 @@ type row struct {
 	landed   bool
 	id       commands.ID
 	stream   commands.Stream
-	unseen   time.Time // the last look at which it was not there
 	seen     time.Time
 }
 
@@ -37,8 +36,6 @@ type journal struct {
 	grown chan struct{} // closed when there is more
 	rows  []row         // by position, from 1
 	known map[commands.ID]uint64
-
-	looked time.Time // when the newest look began; the goroutine's own
 }
 
 // lookEvery is how often the log is looked at, and so how much later than it happened a landing is seen.
@@ -89,8 +86,6 @@ order by position limit 10000`
 func (j *journal) look(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	before := j.looked
-	j.looked = time.Now()
 	rows, err := conn.Query(ctx, readLog, j.head())
 	if err != nil {
 		return err
@@ -109,7 +104,7 @@ func (j *journal) look(ctx context.Context, conn *pgx.Conn) error {
 		if r.stream, err = commands.ParseStream(name); err != nil {
 			return err
 		}
-		r.unseen, r.seen = before, time.Now()
+		r.seen = time.Now()
 		more = append(more, r)
 	}
 	if rows.Err() != nil {

@@ -325,7 +325,10 @@ func (l *load) told(view *commands.CommandView) {
 func (l *load) write() {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	for s := range l.queue {
-		for l.life.Err() == nil && !l.took(s, l.post(s, l.gateways[random.IntN(len(l.gateways))])) {
+		for try := random.IntN(len(l.gateways)); l.life.Err() == nil; try++ { // who gets no answer asks somebody else
+			if l.took(s, l.post(s, l.gateways[try%len(l.gateways)])) {
+				break
+			}
 			time.Sleep(20*time.Millisecond + time.Duration(random.IntN(200))*time.Millisecond) // as a client does
 		}
 	}

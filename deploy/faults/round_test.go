@@ -68,11 +68,11 @@ func (r *round) note(format string, args ...any) {
 
 // linger passes a random time.
 func (r *round) linger(least, most time.Duration) {
-	pass(least + time.Duration(r.random.Int64N(int64(most-least)+1)))
+	wait(least + time.Duration(r.random.Int64N(int64(most-least)+1)))
 }
 
-// pass waits for the time to pass, which is all that this is about.
-func pass(d time.Duration) { <-time.After(d) }
+// wait waits for the time to pass, which is all that this is about.
+func wait(d time.Duration) { <-time.After(d) }
 
 // steady waits until the load lands at a good rate on lanes that are shared out, and then for a random
 // moment.
