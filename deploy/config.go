@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,9 @@ type Config struct {
 
 	// Log, when not nil, is used instead of one made from LogLevel and LogFormat on standard error.
 	Log *slog.Logger
+
+	// Demo, when not nil, answers GET /demo/ and what is below it at the public address.
+	Demo http.Handler
 
 	pastLanes time.Duration // see pastLanesFor, which 0 stands for
 

@@ -18,7 +18,12 @@ func (p *Program) describe(routes *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
-	page, err := welcome.New(p.types, tried, publicText)
+	plain := publicText
+	if p.config.Demo != nil {
+		plain += "GET  /demo/                             three people at work on one order, to try in a browser\n"
+		routes.Handle("GET /demo/", p.config.Demo)
+	}
+	page, err := welcome.New(p.types, tried, plain)
 	if err != nil {
 		return err
 	}

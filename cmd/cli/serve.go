@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/cmd/demo"
 	"github.com/ticketed/doorman/deploy"
 )
 
@@ -36,6 +39,9 @@ committed, the store is closed. A second one stops it at once, which loses nothi
 				return err
 			}
 			config.Log = deploy.NewLog(a.stderr, config)
+			if slices.ContainsFunc(a.types, func(t aggregate.Type) bool { return t.Name() == demo.Type }) {
+				config.Demo = demo.Handler()
+			}
 			trade()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -1,0 +1,5 @@
+import htm from 'htm';
+import { h } from 'preact';
+
+/** Markup as tagged templates. */
+export const html = htm.bind(h);
