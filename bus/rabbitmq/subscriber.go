@@ -24,6 +24,7 @@ type Subscriber struct {
 	mu            sync.Mutex
 	closed        bool
 	live          map[*subscription]struct{}
+	turns         map[string]chan struct{} // of each queue: holds a token while nobody asks the broker for it
 	subscriptions sync.WaitGroup
 	closeOnce     sync.Once
 }
@@ -40,7 +41,7 @@ func NewSubscriber(ctx context.Context, config Config) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscriber{config: config.withDefaults(), live: map[*subscription]struct{}{}}
+	s := &Subscriber{config: config.withDefaults(), live: map[*subscription]struct{}{}, turns: map[string]chan struct{}{}}
 	s.ctx, s.leave = context.WithCancel(context.Background())
 	s.link = newLink(&s.config, "subscriber", consumeHeartbeat)
 	if err := s.link.start(ctx); err != nil {
@@ -63,6 +64,11 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	}
 	sub := newSubscription(ctx, s, queue)
 	s.mu.Lock()
+	if sub.turn = s.turns[queue]; sub.turn == nil {
+		sub.turn = make(chan struct{}, 1)
+		sub.turn <- struct{}{}
+		s.turns[queue] = sub.turn
+	}
 	if s.closed {
 		s.mu.Unlock()
 		sub.cancel()

@@ -231,6 +231,33 @@ func TestASubscriptionThatTheBrokerDoesNotAnswerEndsWithItsContext(t *testing.T)
 	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)), "nobody is left who takes its messages")
 }
 
+// A worker asks again for as long as it takes, on a connection that may have 2,047 channels and serves other queues.
+func TestAQueueThatDoesNotAnswerIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL, config.ConnectTimeout = proxy.URL(), 200*time.Millisecond
+	subscriber := openSubscriber(t, config)
+	proxy.Mute(true)
+	before := proxy.Heard()
+	_, err := subscriber.Subscribe(t.Context(), topic)
+	require.ErrorIs(t, err, bus.ErrUnavailable)
+	require.Eventually(t, func() bool { return proxy.Heard() > before }, patience, blink, "it asks")
+	before = proxy.Heard()
+	const again = 10
+	for range again {
+		_, err := subscriber.Subscribe(t.Context(), topic)
+		require.ErrorIs(t, err, bus.ErrUnavailable)
+	}
+	const heartbeat, request = 8, 13 // bytes, the shortest there are
+	require.Less(t, proxy.Heard()-before, int64(again*request), "no more than some heartbeats of %d bytes", heartbeat)
+	proxy.Mute(false)
+	require.Eventually(t, func() bool {
+		_, err := subscriber.Subscribe(t.Context(), topic)
+		return err == nil
+	}, patience, blink)
+}
+
 // A consumer is the only active one of its queue. One that comes to be just when its subscription ends, as when a
 // worker loses its connections to both database and broker, must not stay behind with the lane's messages.
 func TestNoConsumerStaysBehindWhenASubscriptionEndsWhileItConnects(t *testing.T) {

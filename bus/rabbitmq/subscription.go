@@ -24,6 +24,7 @@ type subscription struct {
 	unhook func() bool
 	out    chan *message.Message // has room for all that can be in hand, so handing out never waits
 	begun  chan error            // told once whether the first attempt succeeded
+	turn   chan struct{}         // of the queue
 
 	consuming atomic.Pointer[time.Time] // since when it has had its consumer; nil while it has none
 
@@ -124,10 +125,23 @@ type opened struct {
 }
 
 // open waits for the broker, which does not answer for a queue without a leader, but not beyond the
-// subscription's end.
+// subscription's end. A queue is asked for by one at a time, since what asks for it goes on after that: whoever
+// subscribes again and again has one channel of the connection's waiting at the broker, not all that there are.
 func (s *subscription) open(session *session) (*amqp.Channel, <-chan amqp.Delivery, error) {
+	select {
+	case <-s.turn:
+	case <-session.ended:
+		return nil, nil, errLost
+	case <-s.ctx.Done():
+		return nil, nil, context.Cause(s.ctx)
+	}
 	answer := make(chan opened, 1)
-	if !session.run(func() { answer <- s.ask(session) }) {
+	asking := session.run(func() {
+		answer <- s.ask(session)
+		s.turn <- struct{}{}
+	})
+	if !asking {
+		s.turn <- struct{}{}
 		return nil, nil, errLost
 	}
 	select {
