@@ -114,7 +114,7 @@ func freezeWorker(r *round) {
 	r.note("%s, which has the lanes %v, is frozen", w.name, owned)
 	wait(inFlight)
 	r.lands(since, r.position(), owned, afterFreeze)
-	r.linger(time.Second, 10*time.Second)
+	r.linger(time.Second, 5*time.Second)
 	w.signal(r.t, syscall.SIGCONT)
 	r.note("it goes on")
 }
