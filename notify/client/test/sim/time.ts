@@ -59,7 +59,8 @@ export class Time {
       now: () => this.now,
       random,
       id: () => `${name}-${(++n).toString().padStart(4, '0')}`,
-      after: (ms, fn) => this.after(ms, fn),
+      // Real timers take whole milliseconds.
+      after: (ms, fn) => this.after(Math.trunc(ms), fn),
       soon: (fn) => this.soon(fn),
       frame: (fn) => void this.after(16, fn),
     };
