@@ -63,10 +63,8 @@ type Announcer struct {
 	gateways map[commands.ID]*gateway
 	count    atomic.Int64 // of gateways
 
-	buffer    []byte // of the running goroutine
-	lifecycle sync.Mutex
-	cancel    context.CancelFunc
-	ended     chan struct{}
+	buffer []byte // of the running goroutine
+	life   life
 }
 
 // gateway is one that wants to be told. It is guarded by the announcer's lock.
@@ -118,25 +116,13 @@ func NewAnnouncer(config AnnouncerConfig) *Announcer {
 
 // Start asks the gateways what they want, and begins to tell them. The context bounds the start alone.
 func (a *Announcer) Start(context.Context) error {
-	a.lifecycle.Lock()
-	defer a.lifecycle.Unlock()
-	if a.ended != nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel, a.ended = cancel, make(chan struct{})
-	go a.run(ctx)
+	a.life.begin(a.run)
 	return nil
 }
 
 // Stop tells what is queued, and ends. It is safe twice.
 func (a *Announcer) Stop() error {
-	a.lifecycle.Lock()
-	defer a.lifecycle.Unlock()
-	if a.ended != nil {
-		a.cancel()
-		<-a.ended
-	}
+	a.life.end()
 	return nil
 }
 
@@ -248,7 +234,6 @@ func (a *Announcer) hello() {
 }
 
 func (a *Announcer) run(ctx context.Context) {
-	defer close(a.ended)
 	a.hello()
 	tick := time.NewTicker(wholeEvery)
 	defer tick.Stop()

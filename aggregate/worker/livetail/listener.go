@@ -3,7 +3,6 @@ package livetail
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,10 +35,7 @@ type Listener struct {
 	number uint64        // of the message sent last; of the running goroutine
 	asked  atomic.Bool   // a worker wants to be told everything
 	told   atomic.Uint64 // messages of commits taken
-
-	lifecycle sync.Mutex
-	cancel    context.CancelFunc
-	ended     chan struct{}
+	life   life
 }
 
 // NewListener makes a listener.
@@ -52,25 +48,13 @@ func NewListener(config ListenerConfig) *Listener {
 
 // Start tells the workers what is wanted here, and goes on with it. The context bounds the start alone.
 func (l *Listener) Start(context.Context) error {
-	l.lifecycle.Lock()
-	defer l.lifecycle.Unlock()
-	if l.ended != nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	l.cancel, l.ended = cancel, make(chan struct{})
-	go l.run(ctx)
+	l.life.begin(l.run)
 	return nil
 }
 
 // Stop says goodbye to the workers. It is safe twice.
 func (l *Listener) Stop() error {
-	l.lifecycle.Lock()
-	defer l.lifecycle.Unlock()
-	if l.ended != nil {
-		l.cancel()
-		<-l.ended
-	}
+	l.life.end()
 	return nil
 }
 
@@ -116,7 +100,6 @@ func (l *Listener) hand(version uint64, commits []commit) {
 }
 
 func (l *Listener) run(ctx context.Context) {
-	defer close(l.ended)
 	l.tell(true)
 	tick := time.NewTicker(wholeEvery)
 	defer tick.Stop()
