@@ -73,6 +73,28 @@ func (c *Conn) end(why string) {
 	})
 }
 
+// want has the feed hand on what concerns the connection.
+func (o *opened) want() {
+	interest := o.hub.config.Interest
+	if interest == nil {
+		return
+	}
+	wants := make([]commands.Stream, len(o.watched))
+	for i, w := range o.watched {
+		wants[i] = w.Stream
+	}
+	interest.Watch(wants, o.sessions)
+	o.hub.mu.Lock()
+	over := o.phase == ended
+	if !over {
+		o.wants = wants // from now on whoever ends the connection takes it back
+	}
+	o.hub.mu.Unlock()
+	if over {
+		interest.Unwatch(wants, o.sessions)
+	}
+}
+
 // enlist makes a connection known: from now on it is noted what it is owed.
 func (h *Hub) enlist(c *Conn, watches []Watch) {
 	h.conns[c] = struct{}{}

@@ -207,28 +207,6 @@ func (o *opened) register() (start uint64, err error) {
 	return h.end, nil
 }
 
-// want has the feed hand on what concerns the connection.
-func (o *opened) want() {
-	interest := o.hub.config.Interest
-	if interest == nil {
-		return
-	}
-	wants := make([]commands.Stream, len(o.watched))
-	for i, w := range o.watched {
-		wants[i] = w.Stream
-	}
-	interest.Watch(wants, o.sessions)
-	o.hub.mu.Lock()
-	over := o.phase == ended
-	if !over {
-		o.wants = wants // from now on whoever ends the connection takes it back
-	}
-	o.hub.mu.Unlock()
-	if over {
-		interest.Unwatch(wants, o.sessions)
-	}
-}
-
 // mostParked bounds how many parked commands are told when a connection opens.
 const mostParked = 10_000
 
