@@ -156,8 +156,14 @@ func (d *distributed) newGroup(
 			Make: func(lanes []int, fenced func()) (group.Worker, error) {
 				return publishing.worker(worker.Config{
 					Store: d.store, Types: d.types, Subscriber: subscriber, HeldBack: heldBack,
-					Consuming: func(lane int) (time.Time, error) { return subscriber.Consuming(bus.LaneTopic(lane)) },
-					Lanes:     lanes, Owner: owner(), Fenced: fenced,
+					Consuming: func(lane int) (time.Time, error) {
+						// A broker that is short of memory goes on delivering, and takes nothing that is waited for.
+						if err := publishing.exchanges.Ready(); err != nil {
+							return time.Time{}, err
+						}
+						return subscriber.Consuming(bus.LaneTopic(lane))
+					},
+					Lanes: lanes, Owner: owner(), Fenced: fenced,
 					Suspect: func(ctx context.Context, id commands.ID) (int, error) {
 						return shared.Suspect(ctx, id, d.lanes.self.ID)
 					},

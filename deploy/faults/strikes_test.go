@@ -25,7 +25,7 @@ var every = []fault{
 	{"crash_database", 2, crashDatabase},
 	{"restart_broker", 1, func(r *round) { restartBroker(r, r.broker.Stop) }},
 	{"kill_broker", 2, func(r *round) { restartBroker(r, r.broker.Kill) }},
-	{"memory_alarm", 2, alarmMemory},
+	{"memory_alarm", 1, alarmMemory},
 	{"freeze_worker", 2, freezeWorker},
 	{"cut_connections", 3, cutConnections},
 	{"half_open", 2, halfOpen},
@@ -87,13 +87,14 @@ func restartBroker(r *round, end func()) {
 	r.lands(since, r.position(), nil, afterFreeze)
 }
 
-// alarmMemory has the broker take nothing for a while, as its publishers are told.
+// alarmMemory has the broker take nothing, as its publishers are told, for longer than commands of the brief type
+// wait for their predecessors.
 func alarmMemory(r *round) {
 	r.broker.Starve(true)
 	r.note("the broker takes nothing")
 	wait(time.Second)
 	full := time.Now()
-	r.linger(2*time.Second, 6*time.Second)
+	r.linger(briefly, briefly+3*time.Second)
 	for _, g := range r.gateways {
 		if r.load.tookAfter(g, full) {
 			r.found.add("%s accepted commands while the broker took none", g.name)
