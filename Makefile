@@ -15,7 +15,7 @@ FUZZTIME ?= 30s
 DURATION ?= 1h
 ARGS ?=
 
-.PHONY: help run run-distributed build test soak bench lint verify fuzz cover generate
+.PHONY: help run run-distributed build test soak bench lint verify fuzz cover generate screenshots
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -35,7 +35,7 @@ test: ## All tests, under the race detector, with the services that they need; P
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses
 	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; set -x; \
-	go test $(RACE) ./deploy/faults -run TestFaults -count 1 -v -timeout 0 -args -faults.for $(DURATION) \
+	go test $(RACE) ./deploy/faults -run 'TestFaults$$' -count 1 -v -timeout 0 -args -faults.for $(DURATION) \
 	  $(if $(SEED),-faults.seed $(SEED)) $(if $(FROM),-faults.from $(FROM)) $(if $(FAULT),-faults.only $(FAULT))
 
 cover: ## Tests with coverage of every package by every test, in .cache/coverage.html
@@ -59,7 +59,12 @@ bench: build ## The table of speeds in README.md, measured here (about 5 minutes
 lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
 	go run $(GOLANGCI_LINT) run $(PACKAGES)
 
+screenshots: ## The order desk's pictures in README.md
+	@services="$$(deploy/services.sh chromium node)"; eval "$$services"; set -x; \
+	DOORMAN_SCREENSHOTS=1 go test ./cmd/demo -run TestScreenshots -count 1
+
 generate: ## Make generated files anew
+	@deploy/services.sh node
 	go generate ./...
 	go test ./deploy -run TestLinterEnforcesTheSameTable -count 1 -update
 	go test ./deploy/openapi -run TestGoldenDocument -count 1 -update
