@@ -1,10 +1,10 @@
 import type { Act } from './act.ts';
-import { Bell, bytes, call, copy, envelope, Handle, loose, parse, save } from './act.ts';
+import { call, loose, save } from './act.ts';
 import { again, ready, restore } from './chain.ts';
 import { Conflict, decide, doubtful, hold } from './conflict.ts';
-import type { Draft, Host, SendOptions, StreamOptions } from './options.ts';
+import type { Host, StreamOptions } from './options.ts';
 import type { CommandView, Outcome, Rejection, Saved, Snapshot } from './types.ts';
-import { DoormanError } from './types.ts';
+import { View } from './view.ts';
 
 /** Ids of commands that others stand for now, the newest of them. */
 const REPLACED = 512;
@@ -17,70 +17,20 @@ const seq = (position = '') => +position.slice(position.lastIndexOf('-') + 1);
  * A stream as one user sees it: the server's state with their own pending actions applied. It does no I/O; its client
  * tells it what was answered and pushed, and takes from it what is to be sent.
  */
-export class Stream<S = any> {
-  /** Grows whenever something that can be seen here has changed. */
-  revision = 0;
-  /** @internal */ _chain: Act[] = [];
-  /** What was received last. @internal */ _rec: Snapshot;
-  /** What was shown last. @internal */ _seen: Snapshot;
+export class Stream<S = any> extends View<S> {
   /** The next state counts whatever its version, and is applied with what became of the pending. @internal */ _lost = true;
   /** A state that waits for that. @internal */ _gate?: Snapshot;
   /** The ids that are being asked about. @internal */ _asking?: string[];
-  /** The chain is not kept as it is. @internal */ _dirty = false;
   /** Nobody uses it any more. @internal */ _closed = false;
-  #base?: string;
-  #first?: string;
-  #based = 0;
   #replaced = new Set<string>();
-  /** Counts how often something was shown that others did. */
-  #era = 0;
   #conflict?: Conflict;
   #told?: Conflict;
-  #view?: { state: S };
-  #bell = new Bell();
 
   /** @internal */
-  constructor(
-    readonly name: string,
-    /** @internal */ readonly _host: Host,
-    /** @internal */ public _options: StreamOptions<S>,
-  ) {
-    this._seen = this._rec = { stream: name, version: 0, ticket: '', state: null, position: '' };
+  constructor(name: string, host: Host, options: StreamOptions<S>) {
+    super(name, host, options);
     this._know();
   }
-
-  /** The state with the pending actions applied, as it was last shown, and with what was sent since. */
-  get state(): S {
-    return (this.#view ??= { state: this.#visible().reduce((s, a) => this.#predict(s, a), this.confirmed) }).state;
-  }
-
-  /** The state that the server has confirmed, as of the last time that subscribers were called. */
-  get confirmed(): S {
-    return this._seen.state ?? this._options.initial ?? null;
-  }
-
-  /** How many events the confirmed state is made of. */
-  get version(): number {
-    return this._seen.version;
-  }
-
-  /** Whether the server's state is known. */
-  get known(): boolean {
-    return this._seen.position != '';
-  }
-
-  /** The actions that are not part of the confirmed state yet, in order, with those in conflict. */
-  get pending(): Handle[] {
-    return this._chain.flatMap((a) => a.handles);
-  }
-
-  /** The conflict that waits for a decision. New actions wait behind it. */
-  get conflict(): Conflict | undefined {
-    return this.#told;
-  }
-
-  /** Calls back when something has changed, at most once a frame; returns what ends that. */
-  subscribe = (fn: () => void): (() => void) => this.#bell.on(fn);
 
   /** Stops watching it, once nothing is pending. */
   close(): void {
@@ -88,101 +38,22 @@ export class Stream<S = any> {
     this._host.stir(this);
   }
 
-  /**
-   * Sends a command based on what the user sees. It returns at once; throws a DoormanError for what the server
-   * would never take, and then nothing has been sent.
-   */
-  send(type: string, data?: unknown, options: SendOptions = {}): Handle {
-    return this.#send(type, data, options);
-  }
-
-  /** Keeps what is shown now as the base of what a form sends later. */
-  draft(): Draft {
-    const { version } = this;
-    const era = this.#era;
-    const base = this.#base;
-    return {
-      version,
-      send: (type, data, options = {}) =>
-        this.#send(type, data, { ...options, merge: undefined }, era == this.#era ? undefined : (base ?? this.#first)),
-    };
-  }
-
-  get #tail(): string | undefined {
-    const last = this._chain.at(-1);
-    return last ? last.id : this.#base;
-  }
-
-  #send(type: string, data: unknown, { merge, policy = 'ticket' }: SendOptions, pin?: string): Handle {
-    if (!type) throw new DoormanError('malformed', `a command has a type`);
-    const { limits, session, id, now } = this._host;
-    const text = copy(data, limits.max_depth - 2);
-    const last = this._chain.at(-1);
-    const act: Act = {
-      id: id(), ticket: pin ?? this.#tail, pin: pin != null, type, text, policy, session, at: now(),
-      tries: 0, ok: false, next: 0, handles: [], size: 0,
-    };
-    if (merge && last && !last.tries && !last.held && !last.pin && last.type == type && last.policy == policy) {
-      const one = { ...last, text: copy(merge(parse(last.text), parse(text)), limits.max_depth - 2) };
-      if (this.#fits(one)) {
-        Object.assign(last, one);
-        this.#view = undefined;
-        return this.#handle(last);
-      }
-    }
-    if (!this.#fits(act)) throw new DoormanError('too_large', `the command is larger than ${limits.max_body} bytes`);
-    const view = this.#view;
-    this._chain.push(act);
-    if (view) this.#view = { state: this.#predict(view.state, act) };
-    return this.#handle(act);
-  }
-
-  #fits(a: Act): boolean {
-    a.size = bytes(envelope(this.name, { ...a, ticket: a.id }, this._host.actor)) + (a.session ? 1 : 129);
-    return a.size < this._host.limits.max_body;
-  }
-
-  #handle(a: Act): Handle {
-    const h = new Handle(a);
-    a.handles.push(h);
-    this.revision++;
-    this.#touch();
-    return h;
-  }
-
-  #touch(): void {
-    this._dirty = true;
-    this._host.stir(this);
-  }
-
-  #visible(): Act[] {
-    return this._chain.filter((a) => !a.held && !this.#reached(a));
-  }
-
-  #reached(a: Act): boolean {
-    return a.version! <= this._seen.version && this.known;
-  }
-
-  #predict(state: S, a: Act): S {
-    try {
-      const predict = this._options.predict?.[a.type];
-      return predict ? predict(state, parse(a.text)) : state;
-    } catch {
-      return state;
-    }
+  /** The conflict that waits for a decision. New actions wait behind it. */
+  get conflict(): Conflict | undefined {
+    return this.#told;
   }
 
   /** Options came, or came anew. @internal */
   _know(options?: StreamOptions<S>): void {
     Object.assign(this._options, options);
     this._closed = false;
-    if (this._options.fresh && !this.#base && !this.known) this.#start('genesis');
-    this.#view = undefined;
+    if (this._options.fresh && !this._base && !this.known) this.#start('genesis');
+    this._view = undefined;
   }
 
   /** The first ticket is known. */
   #start(ticket: string): void {
-    this.#base = this.#first = ticket;
+    this._base = this._first = ticket;
     const first = this._chain[0];
     if (first && !first.ticket) first.ticket = ticket;
   }
@@ -220,7 +91,7 @@ export class Stream<S = any> {
         a.next = this._host.now() + wait;
       } else this.#turnedAway(a, why!, 'refused');
     }
-    this.#touch();
+    this._touch();
   }
 
   #accept(a: Act): void {
@@ -249,7 +120,7 @@ export class Stream<S = any> {
   _parked(id: string): void {
     const a = this.#heard(id);
     for (const h of a?.handles ?? []) h._to('parked');
-    this.#touch();
+    this._touch();
   }
 
   /** @internal */
@@ -263,7 +134,7 @@ export class Stream<S = any> {
 
   #end(a: Act, outcome: Outcome): void {
     for (const h of a.handles) h._to(outcome.status, outcome);
-    this.#touch();
+    this._touch();
   }
 
   /** @internal */
@@ -284,7 +155,7 @@ export class Stream<S = any> {
       const prev = this._chain[this._chain.indexOf(a) - 1];
       if (prev?.held) hold(this._chain, prev.held, a);
       else {
-        a.ticket = prev?.id ?? this.#base;
+        a.ticket = prev?.id ?? this._base;
         this.#again(a, reason);
       }
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) this.#again(a, reason);
@@ -309,7 +180,7 @@ export class Stream<S = any> {
     a.final = final;
     hold(this._chain, a);
     this.#open();
-    this.#touch();
+    this._touch();
   }
 
   /** Opens the next conflict, if none is open. */
@@ -326,7 +197,7 @@ export class Stream<S = any> {
       let dropped: Act[] = [];
       this.#replace(() => ([this._chain, dropped] = decide(c, this._chain, this._host.id)));
       const chain = this._chain;
-      if (chain.includes(c._root)) this.#fits(c._root);
+      if (chain.includes(c._root)) this._fits(c._root);
       for (const a of dropped) {
         const mine = a == c._root;
         const why = mine ? c.rejection : { reason: 'predecessor_rejected', root: c._root.id, root_reason: c.reason };
@@ -336,19 +207,19 @@ export class Stream<S = any> {
       if (!chain.length) this.#rebase(ticket, version);
       // The dialog showed what forms that were open before it did not.
       if (ticket != this._seen.ticket && !chain.some((a) => a.id == ticket)) {
-        this.#era++;
+        this._era++;
         this.#rebase(ticket, version);
       }
       this.#conflict = undefined;
-      this.#view = undefined;
+      this._view = undefined;
       this.#open();
     }
-    this.#touch();
+    this._touch();
   }
 
   #rebase(ticket: string, version: number): void {
-    this.#base = ticket;
-    this.#based = version;
+    this._base = ticket;
+    this._based = version;
   }
 
   /** A state was pushed. @internal */
@@ -375,12 +246,12 @@ export class Stream<S = any> {
       this._lost = false;
       // What landed in a history that is gone is part of nothing to come.
       for (const a of this._chain) if (a.version! > s.version) a.version = s.version;
-      if (this.known) this.#based = -1;
+      if (this.known) this._based = -1;
     }
     this._rec = s;
-    if (!this.#base) {
+    if (!this._base) {
       this.#start(s.ticket);
-      this.#based = s.version;
+      this._based = s.version;
     }
     if (s.command) this._landed(s.command.id, s.version, s.position);
     this.#conflict?._update(s);
@@ -412,7 +283,7 @@ export class Stream<S = any> {
     const s = this._gate;
     this._gate = undefined;
     if (s) this.#apply(s);
-    this.#touch();
+    this._touch();
   }
 
   /** Shows what has come, and calls those who watch. @internal */
@@ -420,12 +291,12 @@ export class Stream<S = any> {
     const s = this._rec;
     const rose = s.version > this._seen.version;
     this._seen = s;
-    this.#view = undefined;
-    const gone = this._chain.filter((a) => this.#reached(a));
+    this._view = undefined;
+    const gone = this._chain.filter((a) => this._reached(a));
     if (gone.length) this._chain = this._chain.filter((a) => !gone.includes(a));
     // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
-    if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this.#era++;
-    if (!this._chain.length && s.version > this.#based) this.#rebase(s.ticket, s.version);
+    if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this._era++;
+    if (!this._chain.length && s.version > this._based) this.#rebase(s.ticket, s.version);
     const c = this.#conflict;
     c?._show();
     if (c && !c.ticket) {
@@ -435,7 +306,7 @@ export class Stream<S = any> {
       if (this.#told) call(this._options.onConflict, c, this);
     } else if (c?.decided) this.#told = undefined;
     this.revision++;
-    this.#bell.ring();
+    this._bell.ring();
   }
 
   /** What is to be kept over a reload. @internal */
@@ -454,6 +325,6 @@ export class Stream<S = any> {
       if (a.old && !a.tries && !a.held) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
     }
     this.#open();
-    this.#touch();
+    this._touch();
   }
 }

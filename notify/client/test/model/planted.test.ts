@@ -10,17 +10,17 @@ const build = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
 const mistakes: [what: string, file: string, right: string, wrong: string][] = [
   ['older states replace newer ones', 'stream', 's.version < this._rec.version ||', ''],
-  ['an action is based on what was received, not on what was shown', 'stream', 'last ? last.id : this.#base', 'last ? last.id : this._rec.ticket || this.#base'],
+  ['an action is based on what was received, not on what was shown', 'view', 'last ? last.id : this._base', 'last ? last.id : this._rec.ticket || this._base'],
   ['an action is sent on another ticket under its old id', 'conflict', 'a.id = id();', ''],
   ['it is forgotten that the fate of an attempt is unknown', 'stream', "a.murk = true", 'a.murk = false'],
   ['what may have arrived is sent again under another id', 'stream', "a.murk = true", 'a.id = this._host.id()'],
   ['a snapshot is applied without asking what became of the pending', 'stream', 'if (open.length) {', 'if (false) {'],
   ['a POST leaves before its commands are kept', 'client', 'if (!persist || !dirty.length)', 'if (true)'],
   ['what followed a rejected action is left as it was', 'conflict', 'gone.has(a.ticket) && !(', 'false && !('],
-  ['a form is sent as if it had been opened just now', 'stream', 'era == this.#era', 'true'],
+  ['a form is sent as if it had been opened just now', 'view', 'era == this._era', 'true'],
   ['a conflict is told at every frame', 'stream', 'else if (c != this.#told) {', 'else if (c) {'],
   ['a connection without a mark goes on as if nothing had been missed', 'feed', 'if (!mark)', 'if (false)'],
-  ['what has been sent is merged with what comes after it', 'stream', 'if (merge && last && !last.tries &&', 'if (merge && last &&'],
+  ['what has been sent is merged with what comes after it', 'view', 'if (merge && last && !last.tries &&', 'if (merge && last &&'],
   ['a lost predecessor is the user\'s problem', 'stream', "(reason == 'predecessor_missing' || reason == 'parking_full') && before", 'false'],
 ];
 
