@@ -263,17 +263,19 @@ chromium() {
   printf 'export DOORMAN_TEST_CHROMIUM=%q\n' "$(type -P "$browser")"
 }
 
-# node: with the packages that tests need, in the versions of the lock file.
+# node: with the packages that tests and bundles need, in the versions of the lock files.
 node() {
   program node nodejs
-  local folder
-  folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/../notify/client" && pwd)
-  if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
-    program npm npm
-    say "installing what $folder/package-lock.json names"
-    npm ci --prefix "$folder" --no-audit --no-fund >&2
-    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
-  fi
+  local root folder
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  for folder in "$root/notify/client" "$root/cmd/demo"; do
+    if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
+      program npm npm
+      say "installing what $folder/package-lock.json names"
+      npm ci --prefix "$folder" --no-audit --no-fund >&2
+      cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+    fi
+  done
 }
 
 # --- All of them --------------------------------------------------------------------------------------

@@ -103,9 +103,12 @@ function Network({ person }: { person: Person }) {
 function Waiting({ person }: { person: Person }) {
   const handles = person.stream.pending;
   const { cut } = person.wire.mischief;
-  if (!handles.length) return html`<p class="waiting">${cut ? 'Cut off. Go on clicking.' : 'All confirmed'}</p>`;
-  return html`<p class="waiting some"><span class="signs">${handles.slice(0, 8).map((h) => html`<span key=${h.id}>${sign(h.rejection ? 'rejected' : h.status)}</span>`)}</span>
-    ${handles.length} not confirmed${cut ? ', cut off' : ''}</p>`;
+  if (!handles.length) return html`<p class="waiting">${cut ? 'Cut off. Go on clicking.' : person.client.connected ? 'All confirmed' : 'No connection. Go on clicking.'}</p>`;
+  const { conflict } = person;
+  const held = new Set(conflict ? [conflict.mine, ...conflict.rest] : []);
+  const what = held.size == handles.length ? 'for a decision' : cut ? 'for the network' : 'for an answer';
+  return html`<p class="waiting some"><span class="signs">${handles.slice(0, 8).map((h) => html`<span key=${h.id}>${sign(held.has(h) ? 'rejected' : h.status)}</span>`)}</span>
+    ${handles.length} ${handles.length == 1 ? 'waits' : 'wait'} ${what}</p>`;
 }
 
 export function Card({ person }: { person: Person }) {
@@ -118,7 +121,7 @@ export function Card({ person }: { person: Person }) {
     <header>
       <span class=${'face ' + person.name.toLowerCase()} aria-hidden="true">${person.name[0]}</span>
       <div><h2 id=${'name-' + person.name}>${person.name}</h2><p>${clerk ? 'clerk' : 'manager'}</p></div>
-      <div class="order"><span class=${'state ' + state.status}>${states[state.status]}</span><span class="owner">${state.owner ? `${state.owner}’s` : 'nobody’s'}</span></div>
+      <div class="order"><span class=${'state ' + state.status}>${states[state.status]}</span><span class="owner">${state.owner ? `${state.owner}’s` : 'no owner'}</span></div>
     </header>
     ${conflict && html`<${Dialog} key=${conflict.mine.id} conflict=${conflict} name=${person.name} decided=${() => box.current?.focus({ preventScroll: true })} />`}
     <${Lines} person=${person} />

@@ -37,7 +37,7 @@ export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: 
     if (Number.isInteger(qty) && qty >= 1 && qty <= maxQty) act(() => conflict.edit({ ...data, qty }, along))();
   };
   return html`<section class="conflict" aria-labelledby=${`conflict-${name}`} data-conflict=${name}>
-    <h3 id=${`conflict-${name}`} role="alert">${sign('rejected')} ${titles[conflict.reason] ?? 'Turned away'}<span class="unseen">, ${name}</span></h3>
+    <div role="alert"><h3 id=${`conflict-${name}`}>${sign('rejected')} ${titles[conflict.reason] ?? 'Turned away'}<span class="unseen">, ${name}</span></h3></div>
     <dl>
       <div class="mine"><dt>Mine</dt><dd>${wanted(type, data)}</dd></div>
       ${missed.length

@@ -42,6 +42,8 @@ export class Ledger {
   changed: () => void = () => {};
   /** Called when an action has come to another status. */
   moved: (a: Action) => void = () => {};
+  /** The action that moved last. */
+  latest = '';
   #drawing = false;
 
   constructor(readonly stream: string) {}
@@ -80,6 +82,7 @@ export class Ledger {
     Object.assign(a, rest);
     if (status && rank[status] > rank[a.status]) {
       a.status = status;
+      this.latest = id;
       this.moved(a);
     }
     this.#draw();

@@ -16,7 +16,7 @@ export interface Mischief {
 /** How long a slow message takes each way, in ms. */
 const SLOW = 1500;
 /** How long a message is held back at most so that a later one overtakes it, in ms. */
-const HELD = 1200;
+const HELD = 2400;
 /** Pushes kept for a slow reader; past that it starts anew. */
 const KEPT = 500;
 
@@ -120,6 +120,8 @@ interface Member {
 export class Switchboard {
   /** Hears all that is pushed. */
   heard: (name: string, data: any) => void = () => {};
+  /** It has begun or ceased to work. */
+  turned: () => void = () => {};
   #members = new Set<Member>();
   #feeds?: Feeds;
   #feeding?: Feeding;
@@ -186,6 +188,7 @@ export class Switchboard {
       },
       live: (yes, problem) => {
         for (const m of this.#members) if (!m.cut) m.watcher.live(yes, problem);
+        this.turned();
       },
     };
   }

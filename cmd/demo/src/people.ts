@@ -82,6 +82,7 @@ export class Desk {
   constructor(stream: string) {
     this.ledger = this.#ledgerOf(stream);
     this.switchboard.heard = (name, data) => this.ledger.pushed(name, data);
+    this.switchboard.turned = () => this.changed();
     this.people = names.map((name) => new Person(name, this));
     for (const p of this.people) p.open(stream);
   }

@@ -8,11 +8,13 @@ import { names } from './people.ts';
 
 /** So many are drawn. */
 const SHOWN = 60;
-const COLUMN = 98;
-const LANE = 90;
-const TOP = 30;
-const LEFT = 92;
 const R = 15;
+/** Where the first lane is. */
+const TOP = 30;
+/** Where things stand on a wide screen, and on a small one. */
+const wide = { column: 98, lane: 90, left: 92 };
+const small = { column: 86, lane: 70, left: 70 };
+const narrow = matchMedia('(max-width: 860px)');
 
 interface Place {
   x: number;
@@ -55,7 +57,7 @@ function path(from: Place, to: Place, crowded: boolean): string {
     const up = from.y - 34;
     return `M${from.x - 6} ${from.y - R - 2}C${from.x - 14} ${up} ${to.x + 14} ${up} ${to.x + 7} ${to.y - R - 4}`;
   }
-  const bend = Math.max(26, Math.min(COLUMN * 0.55, Math.abs(x1 - x2) / 2));
+  const bend = Math.max(26, Math.min(54, Math.abs(x1 - x2) / 2));
   return `M${x1} ${from.y}C${x1 - bend} ${from.y} ${x2 + bend} ${to.y} ${x2} ${to.y}`;
 }
 
@@ -75,7 +77,7 @@ function Nodes({ shown, places, chosen, choose }: { shown: Action[]; places: Map
     const { x, y } = places.get(a.id)!;
     return html`<g key=${a.id} class=${`node ${a.status} ${chosen == a.id ? 'chosen' : ''}`} transform=${`translate(${x} ${y})`}
       data-action=${a.id} data-status=${a.status} onMouseEnter=${() => choose(a.id)} onMouseLeave=${() => choose()} onClick=${() => choose(a.id)}>
-      <rect class="reach" x=${-COLUMN / 2} y="-24" width=${COLUMN} height="78" />
+      <rect class="reach" x="-43" y="-24" width="86" height="76" />
       ${a.policy == 'any' && html`<circle class="override" r="19" />`}
       ${glyph(a.status, a.version)}
       <text class="what" y="33">${short(label(a.type, a.data))}</text>
@@ -91,22 +93,28 @@ const tips = html`<defs>${statuses.map(({ status }) => html`<marker id=${'tip-' 
 export function Timeline({ ledger }: { ledger: Ledger }) {
   const [chosen, choose] = useState<string>();
   const box = useRef<HTMLDivElement>(null);
+  const [{ column, lane, left }, measure] = useState(narrow.matches ? small : wide);
+  useEffect(() => {
+    const turned = () => measure(narrow.matches ? small : wide);
+    narrow.addEventListener('change', turned);
+    return () => narrow.removeEventListener('change', turned);
+  }, []);
   const shown = ledger.actions.slice(-SHOWN);
   const others = shown.some((a) => !names.includes(a.who as any));
   const lanes = others ? [...names, 'Others'] : names;
   const laneOf = (who: string) => (names.includes(who as any) ? names.indexOf(who as any) : names.length);
-  const y = (lane: number) => TOP + LANE * lane;
-  const places = new Map(shown.map((a, i) => [a.id, { x: LEFT + 60 + COLUMN * i, y: y(laneOf(a.who)) }]));
-  const start = { x: LEFT - 6, y: y(1) };
-  const width = LEFT + 60 + COLUMN * Math.max(3, shown.length) - 20;
-  const height = TOP + LANE * lanes.length - 22;
+  const y = (at: number) => TOP + lane * at;
+  const places = new Map(shown.map((a, i) => [a.id, { x: left + 60 + column * i, y: y(laneOf(a.who)) }]));
+  const start = { x: left - 6, y: y(1) };
+  const width = left + 60 + column * shown.length - column / 2 + 8;
+  const height = y(lanes.length - 1) + 58;
   const last = shown.at(-1)?.id;
   useEffect(() => {
     const b = box.current!;
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     b.scrollTo({ left: b.scrollWidth, behavior: calm ? 'auto' : 'smooth' });
   }, [last]);
-  const told = shown.find((a) => a.id == chosen) ?? shown.at(-1);
+  const told = shown.find((a) => a.id == chosen) ?? shown.find((a) => a.id == ledger.latest) ?? shown.at(-1);
   const walk = (e: KeyboardEvent) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
     if (!step || !shown.length) return;
@@ -122,7 +130,7 @@ export function Timeline({ ledger }: { ledger: Ledger }) {
       <p>One path lands. Whoever points at an action that is no longer the last is turned away.</p>
     </div>
     <div class="track">
-      <div class="lanes" aria-hidden="true">${lanes.map((l, i) => html`<span class=${'lane lane' + i}>${l}</span>`)}</div>
+      <div class="lanes" aria-hidden="true">${lanes.map((l, i) => html`<span class="lane" style=${{ top: `${y(i)}px` }}>${l}</span>`)}</div>
       <div class="scroll" ref=${box} tabIndex=${0} role="group" aria-label="Timeline; the arrow keys go from action to action"
         aria-describedby="told" onKeyDown=${walk} onBlur=${() => choose(undefined)}>
         <svg width=${width} height=${height} aria-hidden="true">
