@@ -82,7 +82,7 @@ func (s *schedule) round() (stage, bool) {
 // accepted has one outcome, no stream is broken, nobody who watches misses anything, and it goes on in time.
 func TestFaults(t *testing.T) {
 	s := newSchedule(t)
-	t.Logf("seed %d; to see it again: make soak SEED=%d", s.seed, s.seed)
+	t.Logf("seed %d; to see it again: %s", s.seed, again(s.seed, s.next))
 	results := map[string]*result{}
 	t.Cleanup(func() { report(t, results) })
 	failures := 0
@@ -105,6 +105,18 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// again is how a schedule is entered at a round.
+func again(seed, round uint64) string {
+	if *soakFor == 0 {
+		return fmt.Sprintf("go test ./deploy/faults -run 'TestFaults$' -count 1 -v -args -faults.seed %d -faults.from %d", seed, round)
+	}
+	again := fmt.Sprintf("make soak SEED=%d FROM=%d", seed, round)
+	if *soakOnly != "" {
+		again += " FAULT=" + *soakOnly
+	}
+	return again
 }
 
 // result is what came of all rounds with one kind of fault.
@@ -157,5 +169,5 @@ func (r *round) complain() {
 		r.t.Errorf("its history is not kept: %v", err)
 		return
 	}
-	r.t.Logf("its history is in %s; to see it again: make soak SEED=%d FROM=%s", folder, r.seed, strings.TrimLeft(r.name[:3], "0"))
+	r.t.Logf("its history is in %s; to see it again: %s", folder, again(r.seed, r.number))
 }

@@ -29,6 +29,7 @@ type round struct {
 	t       *testing.T
 	name    string
 	seed    uint64
+	number  uint64
 	random  *rand.Rand // of the schedule
 	began   time.Time
 	start   uint64 // position
@@ -42,7 +43,7 @@ type round struct {
 
 func newRound(t *testing.T, c *cluster, name string, seed, number uint64) *round {
 	t.Helper()
-	r := &round{cluster: c, t: t, name: name, seed: seed, random: rand.New(rand.NewPCG(seed, number)), began: time.Now(), start: c.journal.head()}
+	r := &round{cluster: c, t: t, name: name, seed: seed, number: number, random: rand.New(rand.NewPCG(seed, number)), began: time.Now(), start: c.journal.head()}
 	r.load = newLoad(rand.New(rand.NewPCG(seed, number)), name, c.gateways, c.found)
 	r.readers = newReaders(r.load, r.random)
 	late := time.After(patience)
