@@ -1,0 +1,264 @@
+// What the README promises, one by one, with nothing left to chance.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { uuid } from '../../src/ids.ts';
+import { Stage } from '../sim/wire.ts';
+
+const name = 'journal/1';
+const add = (s: string[], d: any) => [...s, ...d.tags];
+const options = { initial: [] as string[], predict: { add, odd: add } };
+const begin = (more = {}) => {
+  const stage = new Stage();
+  const client = stage.client('ann');
+  const stream = client.stream<string[]>(name, { ...options, ...more });
+  const send = (tag: string, o = {}) => stream.send('add', { tags: [tag] }, o);
+  /** Somebody else lands something. */
+  const other = (tag: string) => {
+    stage.server.post(JSON.stringify([{ id: `bob-${tag}`, stream: name, type: 'add', policy: 'any', session: '', actor: 'bob',
+      ticket: 'genesis', data: { tags: [tag] } }]), 0);
+    stage.time.pass(0);
+  };
+  return { stage, client, stream, send, other };
+};
+const leaves = (stage: Stage) => stage.posts.map((p) => p.body.map((c) => c.data?.tags?.join('+') ?? '-'));
+const code = (wanted: string) => (e: any) => e.code == wanted;
+
+test('a stream known to be new is sent to at once, each action with the id of the one before as its ticket', () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  const [a, b] = [send('a'), send('b')];
+  assert.deepEqual(stream.state, ['a', 'b'], 'it is shown before anything else happens');
+  assert.deepEqual([a.status, stream.pending.length], ['queued', 2]);
+  stage.time.settle();
+  assert.equal(a.status, 'sent');
+  assert.deepEqual(stage.posts[0]!.body.map((c) => [c.id, c.ticket]), [[a.id, 'genesis'], [b.id, a.id]]);
+});
+
+test('otherwise the first action waits for the first state, invisibly', () => {
+  const { stage, stream, send, other } = begin();
+  other('x');
+  send('a');
+  stage.time.settle();
+  assert.deepEqual([stage.posts.length, stream.state], [0, ['a']]);
+  stage.time.pass(100);
+  assert.equal(stage.posts[0]!.body[0].ticket, 'bob-x');
+  assert.deepEqual(stream.state, ['x', 'a']);
+});
+
+test('data is copied, and what the server would never take is refused before anything leaves', () => {
+  const { stage, stream } = begin({ fresh: true });
+  const data = { tags: ['a'] };
+  stream.send('add', data);
+  data.tags.push('b');
+  assert.throws(() => stream.send('add', { text: 'x'.repeat(300_000) }), code('too_large'));
+  let deep: any = 1;
+  for (let i = 0; i < 31; i++) deep = [deep];
+  assert.throws(() => stream.send('add', deep), code('malformed'));
+  stream.send('look', deep[0]);
+  assert.throws(() => stream.send('add', '\ud800'), code('malformed'));
+  stream.send('look', '\\ud800 and \u{1F600}');
+  assert.throws(() => stream.send('', 1), code('malformed'));
+  assert.throws(() => stage.client('eve').stream('No Such Name'), code('malformed'));
+  stage.time.settle();
+  assert.deepEqual(stage.posts.flatMap((p) => p.body).map((c) => c.type), ['add', 'look', 'look']);
+  assert.deepEqual(stage.posts[0]!.body[0].data, { tags: ['a'] });
+});
+
+test('128 past the oldest that is not accepted, in arrays of what the server takes', () => {
+  const { stage, client, send } = begin({ fresh: true });
+  Object.assign(client.limits, { max_array: 50 });
+  for (let i = 0; i < 200; i++) send(`${i}`);
+  stage.time.settle();
+  assert.deepEqual(leaves(stage).map((p) => p.length), [50, 50, 28]);
+  stage.server.limits = { ...stage.server.limits, max_array: 256, max_body: 1e6 };
+  const first = stage.posts.shift()!;
+  first.arrive();
+  first.answer();
+  assert.deepEqual(leaves(stage).map((p) => p.length), [50, 28, 50]);
+});
+
+test('arrays are split by bytes too', () => {
+  const { stage, client, stream } = begin({ fresh: true });
+  Object.assign(client.limits, { max_body: 1000 });
+  for (let i = 0; i < 5; i++) stream.send('add', { tags: ['ü'.repeat(130)] });
+  stage.time.settle();
+  assert.ok(stage.posts.length > 1);
+  for (const p of stage.posts) assert.ok(Buffer.byteLength(JSON.stringify(p.body)) <= 1000);
+});
+
+test('what has not left is merged with what follows it, only when nothing stands between', async () => {
+  const merge = (a: any, b: any) => ({ tags: [...a.tags, ...b.tags] });
+  const { stage, stream, send } = begin({ fresh: true });
+  const first = send('a', { merge });
+  const second = send('b', { merge });
+  stream.send('look', { tags: [] });
+  send('c', { merge });
+  stage.time.settle();
+  assert.deepEqual(leaves(stage), [['a+b', '', 'c']]);
+  send('d', { merge });
+  stage.time.settle();
+  assert.deepEqual(leaves(stage)[1], ['d'], 'what has left is not touched');
+  assert.deepEqual(stream.state, ['a', 'b', 'c', 'd']);
+  stage.run();
+  assert.deepEqual([(await first.outcome).id, (await second.outcome).status], [first.id, 'landed']);
+  assert.equal(await first.accepted, true);
+});
+
+test('under the policies session and any one POST of a stream is on its way', () => {
+  for (const policy of ['session', 'any'] as const) {
+    const { stage, send } = begin({ fresh: true });
+    send('a');
+    stage.time.settle();
+    send('b', { policy });
+    send('c');
+    stage.time.settle();
+    assert.deepEqual(leaves(stage), [['a']]);
+    stage.posts[0]!.arrive();
+    stage.posts.shift()!.answer();
+    assert.deepEqual(leaves(stage), [['b', 'c']]);
+  }
+});
+
+test('a lost POST is sent again under its id; what expired meanwhile follows silently under another', () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  const a = send('a');
+  stage.time.settle();
+  const b = send('b');
+  stage.time.settle();
+  const ids = [a.id, b.id];
+  const [lost, other] = stage.posts.splice(0);
+  other!.arrive();
+  other!.answer();
+  stage.time.pass(31_000); // The second one expires.
+  lost!.answer({ status: 0 });
+  stage.run(60_000);
+  assert.deepEqual(stage.state(name), ['a', 'b']);
+  assert.equal(a.id, ids[0]);
+  assert.notEqual(b.id, ids[1]);
+  assert.deepEqual([a.status, b.status, stream.conflict], ['landed', 'landed', undefined]);
+});
+
+test('a form is based on what was shown when it was opened, whatever came since but own actions', () => {
+  const { stage, stream, send, other } = begin();
+  stage.run();
+  const form = stream.draft();
+  send('own');
+  stage.run();
+  assert.equal(form.send('add', { tags: ['form'] }).status, 'queued');
+  stage.run();
+  assert.deepEqual(stage.state(name), ['own', 'form']);
+  const late = stream.draft();
+  other('x');
+  stage.run();
+  late.send('add', { tags: ['late'] });
+  stage.run();
+  assert.equal(stream.conflict?.reason, 'stale_ticket');
+});
+
+test('a conflict shows what is newest; what is new waits behind it; one decision carries the rest along', () => {
+  const { stage, stream, send, other } = begin();
+  stage.run();
+  stage.held = true;
+  other('x');
+  const [mine, next] = [send('mine'), send('next')];
+  stage.run();
+  stage.release();
+  stage.run();
+  const c = stream.conflict!;
+  assert.deepEqual([c.mine, c.rest, c.state, c.missed.map((m) => m.command.actor)], [mine, [next], ['x'], ['bob']]);
+  assert.deepEqual(stream.state, ['x'], 'it was rolled back, with what followed it');
+  const later = send('later');
+  assert.deepEqual(stream.state, ['x', 'later']);
+  other('y');
+  stage.run();
+  assert.equal(stream.conflict, c);
+  assert.deepEqual([c.state, c.missed.length, c.theirs!.data.tags], [['x', 'y'], 2, ['y']]);
+  assert.equal(later.status, 'queued');
+  c.edit({ tags: ['edited'] });
+  stage.run();
+  assert.deepEqual(stage.state(name), ['x', 'y', 'edited', 'next', 'later']);
+  assert.deepEqual([mine.status, mine.data], ['landed', { tags: ['edited'] }]);
+});
+
+test('a refusal is a conflict too; dropping it ends it and what followed', async () => {
+  const { stage, stream } = begin({ fresh: true });
+  const bad = stream.send('add', { tags: ['bad'], forbid: true });
+  const rest = stream.send('add', { tags: ['rest'] });
+  stage.run();
+  assert.deepEqual([stream.conflict!.reason, bad.status, stream.state], ['policy_forbidden', 'sent', []]);
+  stream.conflict!.drop();
+  stage.run();
+  assert.deepEqual([bad.status, rest.status, stream.pending], ['refused', 'rejected', []]);
+  const o: any = await rest.outcome;
+  assert.deepEqual([o.reason, o.root_reason, await rest.accepted], ['predecessor_rejected', 'policy_forbidden', false]);
+  stream.send('add', { tags: ['good'] });
+  stage.run();
+  assert.deepEqual(stage.state(name), ['good']);
+});
+
+test('a refusal is not final while an earlier attempt may have arrived: its id is used up first', () => {
+  const { stage, stream } = begin({ fresh: true });
+  const h = stream.send('add', { tags: ['a'] });
+  stage.time.settle();
+  stage.posts.shift()!.answer({ status: 0 });
+  stage.time.pass(3000);
+  stage.posts.shift()!.answer({ status: 403, body: [{ status: 403, code: 'policy_forbidden' }] });
+  assert.equal(stream.conflict, undefined);
+  stage.time.pass(10_000);
+  assert.deepEqual(stage.posts[0]!.body.map((c) => [c.id, c.ticket, c.data]), [[h.id, h.id, undefined]]);
+  stage.run();
+  assert.equal(stream.conflict!.reason, 'policy_forbidden');
+});
+
+test('after a failure the same ids go out again, not before Retry-After, and also when a timer is early', () => {
+  const { stage, send } = begin({ fresh: true });
+  const h = send('a');
+  stage.time.settle();
+  stage.posts.shift()!.answer({ status: 503, body: { code: 'unavailable' }, later: 5000 });
+  stage.time.pass(4900);
+  assert.equal(stage.posts.length, 0);
+  stage.time.pass(1000);
+  assert.equal(stage.posts[0]!.body[0].id, h.id);
+});
+
+test('one that spoils a whole array is found by sending each alone', () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  send('a');
+  send('b');
+  stage.time.settle();
+  stage.posts.shift()!.answer({ status: 400, body: { code: 'malformed' } });
+  assert.deepEqual(leaves(stage), [['a'], ['b']]);
+  stage.run();
+  assert.deepEqual(stream.confirmed, ['a', 'b']);
+});
+
+test('subscribers are called once a frame; what they throw stops nothing', () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  let calls = 0;
+  const end = stream.subscribe(() => calls++);
+  for (let i = 0; i < 10; i++) send(`${i}`);
+  assert.equal(calls, 0);
+  stage.time.pass(17);
+  assert.equal(calls, 1);
+  end();
+  send('x');
+  stage.time.pass(100);
+  assert.equal(calls, 1);
+});
+
+test('a strict action waits until what is before it has landed', () => {
+  const { stage, send } = begin({ fresh: true });
+  send('a');
+  send('b', { policy: 'strict' });
+  stage.time.settle();
+  assert.deepEqual(leaves(stage), [['a']]);
+  stage.run();
+  assert.deepEqual(stage.state(name), ['a', 'b']);
+});
+
+test('ids are UUIDv7, in order also within a millisecond', () => {
+  const random = (n: number) => crypto.getRandomValues(new Uint8Array(n));
+  const ids = Array.from({ length: 10_000 }, () => uuid(1_700_000_000_000, random));
+  for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.deepEqual(ids, [...new Set(ids)].sort());
+  assert.equal(parseInt(ids[0]!.replace('-', '').slice(0, 12), 16), 1_700_000_000_000);
+});
