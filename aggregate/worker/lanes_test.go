@@ -15,6 +15,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/worker"
 	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/bus/frame"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -27,6 +28,7 @@ type partly struct {
 	mu    sync.Mutex
 	since map[string]time.Time // when each topic was subscribed to
 	mute  map[string]bool
+	delay time.Duration // of the queues that do not answer, until they are given up
 }
 
 func newPartly(whole message.Subscriber) *partly {
@@ -35,10 +37,14 @@ func newPartly(whole message.Subscriber) *partly {
 
 func (p *partly) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mute[topic] {
+	mute := p.mute[topic]
+	p.mu.Unlock()
+	if mute {
+		time.Sleep(p.delay)
 		return nil, errNoLeader
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.since[topic] = time.Now()
 	return p.Subscriber.Subscribe(ctx, topic)
 }
@@ -93,6 +99,29 @@ func TestALaneWhoseQueueDoesNotAnswerLeavesTheOthersBe(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		r.send(command(2, onLane(1), "add", commands.Genesis))
 		require.Equal(t, "landed@1", r.outcome(id(2)))
+	})
+}
+
+// Nor does it keep them waiting until it is given up for the first time: lanes that are taken over go on within 5 s.
+func TestNoLaneWaitsForAnotherOnesQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const patience = 10 * time.Second
+		began, landed := time.Now(), time.Duration(0)
+		r, _ := startPartly(t, newMemory(2), func(p *partly, _ *worker.Config) {
+			p.set(1, true)
+			p.delay = patience
+			env := command(1, onLane(0), "add", commands.Genesis)
+			m := message.NewMessage("0", frame.Append(nil, &env))
+			p.Subscriber.(bus.Publisher).PublishAsync(bus.LaneTopic(0), m, func(err error) {
+				if err == nil {
+					landed = time.Since(began)
+				}
+			})
+		})
+		require.GreaterOrEqual(t, time.Since(began), patience)
+		require.Equal(t, "landed@1", r.outcome(id(1)))
+		require.Less(t, landed, time.Second)
 	})
 }
 

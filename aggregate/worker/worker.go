@@ -82,8 +82,9 @@ var (
 // store does not let it have them in time; the worker is stopped then. Of lanes that cannot be subscribed to, the
 // others are worked: it goes on asking for those, and fails when it gets none.
 func (w *Worker) Start(ctx context.Context) error {
-	if err := w.subscribe(ctx); err != nil {
-		return errors.Join(err, w.Stop())
+	answers := make(chan error, len(w.cfg.Lanes))
+	for _, lane := range w.cfg.Lanes {
+		w.running.Go(func() { w.receive(lane, answers) })
 	}
 	go w.commit()
 	go w.tell()
@@ -93,39 +94,33 @@ func (w *Worker) Start(ctx context.Context) error {
 	w.running.Go(func() {
 		w.watch()
 	})
-	select {
-	case <-w.ready:
-		return nil
-	case <-w.stopping:
-		return errStopped
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("worker: the lanes could not be taken: %w", context.Cause(ctx)), w.Stop())
+	if err := w.begun(ctx, answers); err != nil {
+		return errors.Join(err, w.Stop())
 	}
+	return nil
 }
 
-// subscribe returns once every lane's subscription has begun or failed, with an error when all have failed.
-func (w *Worker) subscribe(ctx context.Context) error {
-	answers := make(chan error, len(w.cfg.Lanes))
-	for _, lane := range w.cfg.Lanes {
-		w.running.Go(func() { w.receive(lane, answers) })
-	}
-	var problem error
-	failed := 0
-	for range w.cfg.Lanes {
+// begun returns once the lanes are held and every lane's subscription has begun or failed, with an error when all
+// have failed. Those that have begun are worked meanwhile.
+func (w *Worker) begun(ctx context.Context, answers <-chan error) error {
+	ready, failed := w.ready, 0
+	for left := len(w.cfg.Lanes); left > 0 || ready != nil; {
 		select {
 		case err := <-answers:
-			if err != nil {
-				problem = err
-				failed++
+			left--
+			if err == nil {
+				continue
 			}
-		case <-ctx.Done():
-			return fmt.Errorf("worker: the lanes could not be subscribed to: %w", context.Cause(ctx))
+			if failed++; failed == len(w.cfg.Lanes) {
+				return err
+			}
+		case <-ready:
+			ready = nil
 		case <-w.stopping:
 			return errStopped
+		case <-ctx.Done():
+			return fmt.Errorf("worker: the lanes could not be taken: %w", context.Cause(ctx))
 		}
-	}
-	if failed == len(w.cfg.Lanes) {
-		return problem
 	}
 	return nil
 }
