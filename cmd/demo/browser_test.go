@@ -21,6 +21,15 @@ func TestTheDeskInABrowser(t *testing.T) {
 	run(t, "--test", "--test-timeout=60000", "desk.test.mjs")
 }
 
+// Types are checked with the compiler that the browser client is made with.
+func TestTheTypesFit(t *testing.T) {
+	t.Parallel()
+	compiler := filepath.Join("..", "..", "notify", "client", "node_modules", "typescript", "bin", "tsc")
+	require.FileExists(t, compiler, "let deploy/services.sh node install it, or: npm ci --prefix notify/client")
+	said, err := exec.CommandContext(t.Context(), "node", compiler, "-p", ".").CombinedOutput()
+	require.NoError(t, err, "%s", said)
+}
+
 // The pictures in the README are small; when DOORMAN_SCREENSHOTS is set (make screenshots) they are made anew first.
 func TestScreenshots(t *testing.T) {
 	t.Parallel()

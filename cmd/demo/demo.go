@@ -84,7 +84,7 @@ func serve(w http.ResponseWriter, r *http.Request, f *file) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache") // asked again each time: the program may have been replaced
-	h.Set("Etag", f.tag)
+	h.Set("ETag", f.tag)
 	if r.Header.Get("If-None-Match") == f.tag {
 		w.WriteHeader(http.StatusNotModified)
 		return

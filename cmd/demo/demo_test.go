@@ -41,7 +41,7 @@ func TestThePageAndWhatItLoads(t *testing.T) {
 
 func TestWhatABrowserHasIsNotSentAgain(t *testing.T) {
 	t.Parallel()
-	tag := get("/demo/desk.js").Header().Get("Etag")
+	tag := get("/demo/desk.js").Header().Get("ETag")
 	require.Regexp(t, `^"[0-9a-f]{32}"$`, tag)
 	again := get("/demo/desk.js", "If-None-Match", tag)
 	require.Equal(t, http.StatusNotModified, again.Code)
@@ -63,5 +63,5 @@ func TestThePolicyFitsThePage(t *testing.T) {
 
 func TestItWorksWithTheTypeThatItNames(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, order.Type().Name(), Type)
+	require.Equal(t, Type, order.Type().Name())
 }

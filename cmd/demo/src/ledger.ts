@@ -53,6 +53,10 @@ export class Ledger {
     return [...this.#actions.values()].sort((a, b) => a.order - b.order);
   }
 
+  get(id: string): Action | undefined {
+    return this.#actions.get(id);
+  }
+
   /** The id of the newest action that had landed at a version. */
   at(version: number): string {
     for (let v = version; v > 0; v--) {

@@ -77,7 +77,7 @@ function App() {
       </nav>
     </header>
     <main>
-      <${Tour} key=${desk.name} desk=${desk} />
+      <${Tour} desk=${desk} />
       <${Timeline} ledger=${desk.ledger} />
       <section class="desks" aria-label="The desks">${desk.people.map((person) => html`<${Card} key=${person.name + id} person=${person} />`)}</section>
     </main>

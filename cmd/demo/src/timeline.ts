@@ -39,8 +39,7 @@ export function outcome(a: Action): string {
 }
 
 /** An action as a sentence. */
-export function sentence(a: Action, ledger: Ledger): string {
-  const before = ledger.actions.find((b) => b.id == a.ticket);
+function sentence(a: Action, before?: Action): string {
   const follows = a.policy == 'any' ? 'sent without looking at its ticket' : before
     ? `its ticket names ${before.who}’s “${label(before.type, before.data)}”`
     : a.ticket == 'genesis' ? 'its ticket says that nothing had happened' : 'its ticket names an earlier action';
@@ -140,10 +139,10 @@ export function Timeline({ ledger }: { ledger: Ledger }) {
           <${Edges} shown=${shown} places=${places} start=${start} />
           <${Nodes} shown=${shown} places=${places} chosen=${chosen} choose=${choose} />
         </svg>
-        <ol class="unseen">${shown.slice(-20).map((a) => html`<li key=${a.id}>${sentence(a, ledger)}</li>`)}</ol>
+        <ol class="unseen">${shown.slice(-20).map((a) => html`<li key=${a.id}>${sentence(a, ledger.get(a.ticket))}</li>`)}</ol>
       </div>
     </div>
-    <p class="told" id="told">${told ? html`${sign(told.status, told.version)} ${sentence(told, ledger)}.` : 'Click anything below, and watch it come in.'}</p>
+    <p class="told" id="told">${told ? html`${sign(told.status, told.version)} ${sentence(told, ledger.get(told.ticket))}.` : 'Click anything below, and watch it come in.'}</p>
     <dl class="legend">${statuses.map(({ status, means }) => html`<div key=${status}><dt class=${status}>${sign(status, status == 'landed' ? 7 : undefined)} ${status}</dt><dd>${means}</dd></div>`)}</dl>
   </section>`;
 }
