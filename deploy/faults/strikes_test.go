@@ -20,8 +20,8 @@ type fault struct {
 }
 
 var every = []fault{
-	{"kill_worker", 3, killWorker},
-	{"kill_gateway", 3, killGateway},
+	{"kill_worker", 2, killWorker},
+	{"kill_gateway", 2, killGateway},
 	{"crash_database", 2, crashDatabase},
 	{"restart_broker", 1, func(r *round) { restartBroker(r, r.broker.Stop) }},
 	{"kill_broker", 2, func(r *round) { restartBroker(r, r.broker.Kill) }},
