@@ -236,7 +236,10 @@ func TestValidation(t *testing.T) {
 			"rabbitmq_url (code): it is not of the form amqp://user:password@host:5672/vhost"},
 		{"a prefix of the broker's", func(c *Config) {
 			c.PostgresURL, c.RabbitMQURL, c.RabbitMQPrefix = "postgres://db/x", "amqp://mq", "amq.x"
-		}, `rabbitmq_prefix (code): "amq.x" is not a name of letters, digits, dots, dashes and underscores, 100 at most, that does not begin with amq.`},
+		}, `rabbitmq_prefix (code): "amq.x" is not a name of letters, digits, dots, dashes and underscores, 100 at most, that is not amq and does not begin with amq.`},
+		{"a prefix that with a dot after it is the broker's", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.RabbitMQPrefix = "postgres://db/x", "amqp://mq", "amq"
+		}, `rabbitmq_prefix (code): "amq" is not a name of letters, digits, dots, dashes and underscores, 100 at most, that is not amq and does not begin with amq.`},
 		{"roles in any order", func(c *Config) { c.Roles = []string{"projector", "worker", "gateway"} }, ""},
 		{"every origin", func(c *Config) { c.CORSOrigins = []string{"*"} }, ""},
 		{"an origin", func(c *Config) { c.CORSOrigins = []string{"https://app.example.org:8443"} }, ""},

@@ -141,9 +141,9 @@ func (k *checker) broker() {
 	if c.PostgresURL == "" {
 		k.wrong("rabbitmq_url", "it needs postgres_url: processes cannot share a SQLite file")
 	}
-	if !brokerPrefix.MatchString(c.RabbitMQPrefix) || strings.HasPrefix(c.RabbitMQPrefix, "amq.") {
+	if !brokerPrefix.MatchString(c.RabbitMQPrefix) || strings.HasPrefix(c.RabbitMQPrefix+".", "amq.") {
 		k.wrong("rabbitmq_prefix", "%q is not a name of letters, digits, dots, dashes and underscores, 100 at most, "+
-			"that does not begin with amq.", c.RabbitMQPrefix)
+			"that is not amq and does not begin with amq.", c.RabbitMQPrefix)
 	}
 }
 
