@@ -5,6 +5,9 @@
 #
 #   deploy/run-distributed.sh [arguments of 'doorman serve' for all of them]
 set -euo pipefail
+# Each process in a process group of its own: a terminal sends Ctrl-C to all of a group, and with the script's
+# own signal that would be two, of which the second ends a process at once.
+set -m
 cd "$(dirname "$0")/.."
 
 if [[ -z ${DOORMAN_POSTGRES_URL:-} || -z ${DOORMAN_RABBITMQ_URL:-} ]]; then
@@ -14,13 +17,19 @@ if [[ -z ${DOORMAN_POSTGRES_URL:-} || -z ${DOORMAN_RABBITMQ_URL:-} ]]; then
   export DOORMAN_RABBITMQ_URL="${DOORMAN_RABBITMQ_URL:-$DOORMAN_TEST_RABBITMQ_URL}"
 fi
 
+# prefixed NAME: lines with the name before them, to the last one, also after Ctrl-C.
+prefixed() {
+  trap '' INT TERM
+  exec sed -u "s/^/$1  /"
+}
+
 # start NAME PORT ROLES: one process, whose lines begin with its name.
 pids=()
 start() {
   local name=$1 port=$2 roles=$3
   shift 3
   bin/doorman serve --roles "$roles" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$((port + 1))" "$@" \
-    > >(sed -u "s/^/$name  /") 2> >(sed -u "s/^/$name  /" >&2) &
+    > >(prefixed "$name") 2> >(prefixed "$name" >&2) &
   pids+=($!)
 }
 
@@ -30,6 +39,10 @@ stop() {
   wait || true
 }
 
+cat <<EOF
+In another terminal, for 'bin/doorman lanes', 'lanes set' and 'migrate':
+  export DOORMAN_POSTGRES_URL=$(printf %q "$DOORMAN_POSTGRES_URL") DOORMAN_RABBITMQ_URL=$(printf %q "$DOORMAN_RABBITMQ_URL")
+EOF
 trap 'stop; exit 0' INT TERM
 trap stop EXIT
 start gateway 8080 gateway "$@"
