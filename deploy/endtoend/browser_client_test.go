@@ -27,7 +27,7 @@ func TestTheBrowserClientOnARealServer(t *testing.T) {
 	compiler := filepath.Join(client, "node_modules", "typescript", "bin", "tsc")
 	require.FileExists(t, compiler, install)
 	require.NoError(t, os.MkdirAll(filepath.Join(client, "build"), 0o755))
-	folder, err := os.MkdirTemp(filepath.Join(client, "build"), "real-")
+	folder, err := os.MkdirTemp(filepath.Join(client, "build"), "real-") //nolint:usetesting // Node finds the packages of the folder above
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	run := func(args ...string) string {

@@ -41,7 +41,7 @@ func TestInNode(t *testing.T) {
 	compiler := filepath.Join("node_modules", "typescript", "bin", "tsc")
 	require.FileExists(t, compiler, install)
 	require.NoError(t, os.MkdirAll("build", 0o755))
-	folder, err := os.MkdirTemp("build", "go-")
+	folder, err := os.MkdirTemp("build", "go-") //nolint:usetesting // Node finds the packages of the folder above
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	run := func(args ...string) {
@@ -49,6 +49,13 @@ func TestInNode(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 	}
 	run(compiler, "-p", ".", "--outDir", folder)
+	// What is published as types holds by itself, without what is the package's own.
+	types := filepath.Join(folder, "types")
+	run(compiler, "-p", "tsconfig.types.json", "--outDir", types)
+	declared, err := filepath.Glob(filepath.Join(types, "*.d.ts"))
+	require.NoError(t, err)
+	run(append([]string{compiler, "--ignoreConfig", "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2023,dom,dom.iterable",
+		"--types", "react"}, declared...)...)
 	tests, err := filepath.Glob(filepath.Join(folder, "test", "*.test.js"))
 	require.NoError(t, err)
 	for _, part := range []string{"unit", "model"} {

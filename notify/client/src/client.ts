@@ -1,9 +1,9 @@
 import type { Act } from './act.ts';
 import { call, envelope } from './act.ts';
 import { jitter } from './feed.ts';
-import type { Host, StreamOptions } from './options.ts';
+import type { StreamOptions } from './options.ts';
 import { Stream } from './stream.ts';
-import type { Answer, Clock, Feeding, Feeds, Limits, Persistence, Sharing, Transport, Want, Watcher } from './types.ts';
+import type { Answer, Clock, Feeding, Feeds, Limits, Persistence, Sharing, Transport, Want } from './types.ts';
 import { DoormanError } from './types.ts';
 
 /** What a client is made with. */
@@ -34,7 +34,7 @@ interface Sent {
 }
 
 /** One user's sight of a server: streams, one feed for all of them, and what is on its way. */
-export class Client implements Host, Watcher {
+export class Client {
   session = '';
   limits: Limits = {
     max_array: 256, max_body: 256 << 10, max_depth: 32, max_watched: 256, parked_per_stream: 256, parked_per_session: 1000,
