@@ -1,5 +1,6 @@
 /** One person's desk. */
 import { useRef, useState } from 'preact/hooks';
+import type { Handle, Status } from '../../../notify/client/src/index.ts';
 import { Dialog } from './dialog.ts';
 import { sign } from './glyph.ts';
 import { html } from './html.ts';
@@ -107,7 +108,11 @@ function Waiting({ person }: { person: Person }) {
   const { conflict } = person;
   const held = new Set(conflict ? [conflict.mine, ...conflict.rest] : []);
   const what = held.size == handles.length ? 'for a decision' : cut ? 'for the network' : 'for an answer';
-  return html`<p class="waiting some"><span class="signs">${handles.slice(0, 8).map((h) => html`<span key=${h.id}>${sign(held.has(h) ? 'rejected' : h.status)}</span>`)}</span>
+  const stands = (h: Handle): Status => {
+    const status = person.known(h.id)?.status ?? h.status;
+    return held.has(h) && status != 'refused' ? 'rejected' : status;
+  };
+  return html`<p class="waiting some"><span class="signs">${handles.slice(0, 8).map((h) => html`<span key=${h.id}>${sign(stands(h))}</span>`)}</span>
     ${handles.length} ${handles.length == 1 ? 'waits' : 'wait'} ${what}</p>`;
 }
 

@@ -31,13 +31,16 @@ export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: 
     decided();
   };
   const editable = type == 'change_line' || type == 'add_line';
+  // What nobody may is not tried twice.
+  const never = conflict.reason == 'policy_forbidden';
+  const faster = missed.length > 0;
   const qty = Number(draft);
   const edit = (e: Event) => {
     e.preventDefault();
     if (Number.isInteger(qty) && qty >= 1 && qty <= maxQty) act(() => conflict.edit({ ...data, qty }, along))();
   };
-  return html`<section class="conflict" aria-labelledby=${`conflict-${name}`} data-conflict=${name}>
-    <div role="alert"><h3 id=${`conflict-${name}`}>${sign('rejected')} ${titles[conflict.reason] ?? 'Turned away'}<span class="unseen">, ${name}</span></h3></div>
+  return html`<section class=${`conflict ${never ? 'refused' : 'rejected'}`} aria-labelledby=${`conflict-${name}`} data-conflict=${name}>
+    <div role="alert"><h3 id=${`conflict-${name}`}>${sign(never ? 'refused' : 'rejected')} ${titles[conflict.reason] ?? 'Turned away'}<span class="unseen">, ${name}</span></h3></div>
     <dl>
       <div class="mine"><dt>Mine</dt><dd>${wanted(type, data)}</dd></div>
       ${missed.length
@@ -52,9 +55,9 @@ export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: 
       <span>${rest.length == 1 ? 'the click after it goes along' : `the ${rest.length} clicks after it go along`}</span></label>`}
     ${draft === undefined
       ? html`<div class="choices">
-          <button class="primary" onClick=${act(() => conflict.retry(along))}>Try again</button>
+          ${!never && html`<button class=${faster ? 'primary' : ''} onClick=${act(() => conflict.retry(along))}>Try again</button>`}
           ${editable && html`<button onClick=${() => setDraft(String(data.qty))}>Edit</button>`}
-          <button onClick=${act(() => conflict.drop(along))}>Give up</button>
+          <button class=${faster ? '' : 'primary'} onClick=${act(() => conflict.drop(along))}>Give up</button>
         </div>`
       : html`<form class="choices" onSubmit=${edit} noValidate>
           <label>${nameOf(data.sku)} <input type="number" min="1" max=${maxQty} value=${draft} ref=${(el: HTMLInputElement | null) => el && !el.dataset.met && ((el.dataset.met = '1'), el.select())}

@@ -109,7 +109,7 @@ export class Ledger {
       const known = this.#actions.get(h.id);
       const a = this.#note(h.id, { who, type: h.type, data: h.data });
       // What has been sent says itself what it follows.
-      if (!known?.sent) {
+      if (!known || known.status == 'queued') {
         a.ticket = before;
         // Time goes to the right, so it stands behind what it follows.
         if (this.#actions.get(before)!?.order > a.order) a.order = this.#count++;
@@ -118,12 +118,12 @@ export class Ledger {
       before = h.id;
     }
     for (const [h, a] of this.#mine) {
-      if (a.id != h.id && !a.sent) this.#actions.delete(a.id); // It has another id now.
+      if (a.id != h.id && a.status == 'queued') this.#actions.delete(a.id); // It has another id now.
       if (!h.result) continue;
       this.#mine.delete(h);
       const { status, ...why } = h.result;
       if (status == 'landed') this.#land(a, why as { version: number });
-      else if (a.sent) this.#note(a.id, { status, ...said(why) });
+      else if (a.status != 'queued') this.#note(a.id, { status, ...said(why) });
       else this.#actions.delete(a.id); // It was given up before it left.
     }
     this.#draw();
@@ -133,9 +133,17 @@ export class Ledger {
   leaving(who: string, body: string): void {
     for (const c of JSON.parse(body)) {
       if (c.stream != this.stream) continue;
-      const a = this.#note(c.id, { who, type: c.type, data: c.data ?? null, ticket: c.ticket ?? '', policy: c.policy, status: 'sent' });
-      a.sent++;
+      this.#note(c.id, { who, type: c.type, data: c.data ?? null, ticket: c.ticket ?? '', policy: c.policy, status: 'sent' });
     }
+  }
+
+  /** It goes out, perhaps not for the first time. */
+  sent(body: string): void {
+    for (const c of JSON.parse(body)) {
+      const a = this.#actions.get(c.id);
+      if (a) a.sent++;
+    }
+    this.#draw();
   }
 
   /** It was answered: what was refused is told here and nowhere else. */

@@ -39,11 +39,10 @@ export class Wire {
     held?.();
   }
 
-  /** The way to the server. */
-  transport(real: Transport, sent: (body: string) => void, answered: (body: string, answer: any) => void): Transport {
+  /** The way to the server; tells when something has left the client, when it is sent, and what was answered. */
+  transport(real: Transport, left: (body: string) => void, sent: (body: string) => void, answered: (body: string, answer: any) => void): Transport {
     const post: Transport['post'] = (body, done) => {
       const { mischief } = this;
-      sent(body);
       let once = (a: Parameters<typeof done>[0]) => {
         once = () => {};
         if (!mischief.cut) answered(body, a.body);
@@ -51,12 +50,17 @@ export class Wire {
       };
       const go = () => {
         if (mischief.cut) return once({ status: 0 });
+        sent(body);
         const answer = (a: Parameters<typeof done>[0]) => (mischief.slow ? setTimeout(() => once(a), SLOW) : once(a));
         real.post(body, answer);
         // The first answer counts, as it would for a packet that was sent twice.
-        if (mischief.double) real.post(body, answer);
+        if (mischief.double) {
+          sent(body);
+          real.post(body, answer);
+        }
       };
       const leave = () => (mischief.slow ? setTimeout(go, SLOW) : go());
+      if (!mischief.cut) left(body);
       if (!mischief.shuffle || mischief.cut) return void leave();
       if (this.#held) {
         leave();

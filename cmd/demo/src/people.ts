@@ -24,6 +24,7 @@ export class Person {
     const transport = this.wire.transport(
       http(''),
       (body) => desk.ledger.leaving(name, body),
+      (body) => desk.ledger.sent(body),
       (body, answer) => desk.ledger.answered(body, answer),
     );
     this.client = connect('', {
@@ -57,6 +58,11 @@ export class Person {
 
   get conflict(): Conflict | undefined {
     return this.stream.conflict;
+  }
+
+  /** What the timeline has of an action. */
+  known(id: string): Action | undefined {
+    return this.desk.ledger.get(id);
   }
 
   /** Sends a command; what is seen changes before this returns. */

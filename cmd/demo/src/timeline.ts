@@ -31,6 +31,7 @@ export function outcome(a: Action): string {
     case 'rejected':
     case 'refused':
       if (a.reason?.startsWith('predecessor_rejected')) return 'went with it';
+      if (a.reason == 'policy_forbidden') return 'not allowed';
       return (a.reason ?? a.status).replace(/ .*/, '').replaceAll('_', ' ');
     case 'sent':
       return a.sent > 1 ? `sent, ${a.sent} times` : 'sent';
@@ -47,17 +48,18 @@ function sentence(a: Action, before?: Action): string {
   return `${a.who}: ${label(a.type, a.data)}; ${follows}; ${ends}`;
 }
 
-/** The way from an action to the one it follows. */
-function path(from: Place, to: Place, crowded: boolean): string {
+/** The way from an action to the one it follows: along its own lane, if that is free, and over at the end. */
+function path(from: Place, to: Place, free: boolean): string {
   const x1 = from.x - R - 3;
   const x2 = to.x + R + 5;
-  if (from.y == to.y && !crowded) return `M${x1} ${from.y}H${x2}`;
+  if (from.y == to.y && free) return `M${x1} ${from.y}H${x2}`;
   if (from.y == to.y) {
     const up = from.y - 34;
     return `M${from.x - 6} ${from.y - R - 2}C${from.x - 14} ${up} ${to.x + 14} ${up} ${to.x + 7} ${to.y - R - 4}`;
   }
-  const bend = Math.max(26, Math.min(54, Math.abs(x1 - x2) / 2));
-  return `M${x1} ${from.y}C${x1 - bend} ${from.y} ${x2 + bend} ${to.y} ${x2} ${to.y}`;
+  const bend = Math.max(26, Math.min(free ? 32 : 54, Math.abs(x1 - x2) / 2));
+  const turn = free ? Math.min(x1, x2 + 2 * bend) : x1;
+  return `M${x1} ${from.y}H${turn}C${turn - bend} ${from.y} ${x2 + bend} ${to.y} ${x2} ${to.y}`;
 }
 
 function Edges({ shown, places, start }: { shown: Action[]; places: Map<string, Place>; start: Place }) {
@@ -65,8 +67,11 @@ function Edges({ shown, places, start }: { shown: Action[]; places: Map<string, 
     const from = places.get(a.id)!;
     if (!a.ticket) return null;
     const to = a.ticket == 'genesis' ? start : places.get(a.ticket);
-    const crowded = !!to && shown.some((b) => b != a && places.get(b.id)!.y == from.y && places.get(b.id)!.x > to.x && places.get(b.id)!.x < from.x);
-    const d = to ? path(from, to, crowded) : `M${from.x - R - 3} ${from.y}h-30`;
+    const free = !shown.some((b) => {
+      const p = places.get(b.id)!;
+      return p.y == from.y && p.x < from.x && p.x > (to?.x ?? 0);
+    });
+    const d = to ? path(from, to, free) : `M${from.x - R - 3} ${from.y}h-30`;
     return html`<path key=${'e' + a.id} class=${`edge ${a.status}`} d=${d} marker-end=${`url(#tip-${a.status})`} />`;
   });
 }
@@ -104,7 +109,8 @@ export function Timeline({ ledger }: { ledger: Ledger }) {
   const laneOf = (who: string) => (names.includes(who as any) ? names.indexOf(who as any) : names.length);
   const y = (at: number) => TOP + lane * at;
   const places = new Map(shown.map((a, i) => [a.id, { x: left + 60 + column * i, y: y(laneOf(a.who)) }]));
-  const start = { x: left - 6, y: y(1) };
+  const first = shown.find((a) => a.ticket == 'genesis');
+  const start = { x: left - 6, y: y(first ? laneOf(first.who) : 0) };
   const width = left + 60 + column * shown.length - column / 2 + 8;
   const height = y(lanes.length - 1) + 58;
   const last = shown.at(-1)?.id;

@@ -44,6 +44,7 @@ test('who was cut off is told once, with what others did, and tries again', asyn
   await here.switch('Ann', 'cut');
   await here.more('Ann', 'Pencils', 3);
   await here.sees('Ann', 'Pencils', 5);
+  await here.actions('queued', 3);
   await there.more('Ben', 'Paper');
   await here.sees('Ben', 'Paper', 2);
   await here.switch('Ann', 'cut');
