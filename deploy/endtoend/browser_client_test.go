@@ -8,16 +8,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// The browser client, in Node on the real network made worse, loses nothing on the real server and does nothing
-// twice. notify/client's model test plays thousands of such stories on a simulated one.
-func TestTheBrowserClientOnARealServer(t *testing.T) {
-	t.Parallel()
+// inNode compiles the browser client and its tests, and returns what runs one of them.
+func inNode(t *testing.T) func(script string, args ...string) string {
+	t.Helper()
 	const install = "This test runs the browser client in Node.js: let deploy/services.sh node install what it needs (as root), " +
 		"or apt-get install nodejs npm, and: npm ci --prefix notify/client"
 	node, err := exec.LookPath("node")
@@ -31,18 +31,45 @@ func TestTheBrowserClientOnARealServer(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	run := func(args ...string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, node, args...) //nolint:gosec // the path is Node's
-		cmd.Dir = client
+		cmd.Dir, cmd.WaitDelay = client, 10*time.Second
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its browser then
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		return string(out)
 	}
 	run(compiler, "-p", ".", "--outDir", folder)
+	return func(script string, args ...string) string {
+		return run(append([]string{"--enable-source-maps", filepath.Join(folder, "test", "real", script+".js")}, args...)...)
+	}
+}
+
+// The browser client, in Node on the real network made worse, loses nothing on the real server and does nothing
+// twice. notify/client's model test plays thousands of such stories on a simulated one.
+func TestTheBrowserClientOnARealServer(t *testing.T) {
+	t.Parallel()
+	run := inNode(t)
 	p := onSQLite(t)
 	p.start(t)
 	for seed := range 3 {
-		t.Log(run("--enable-source-maps", filepath.Join(folder, "test", "real", "users.js"), p.url(), strconv.Itoa(seed)))
+		t.Log(run("users", p.url(), strconv.Itoa(seed)))
 	}
+}
+
+// Two people in real browsers change one document: a conflict, tabs that share a connection, and a reload.
+func TestTheBrowserClientInBrowsers(t *testing.T) {
+	t.Parallel()
+	browser := os.Getenv("DOORMAN_TEST_CHROMIUM")
+	if browser == "" {
+		browser = "chromium"
+	}
+	path, err := exec.LookPath(browser)
+	require.NoError(t, err, "This test drives a browser: let deploy/services.sh chromium install it (as root), or apt-get install chromium, "+
+		"or name one in DOORMAN_TEST_CHROMIUM.")
+	run := inNode(t)
+	p := onSQLite(t)
+	p.start(t)
+	t.Log(run("browsers", p.url(), path))
 }

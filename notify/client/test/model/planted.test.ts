@@ -33,7 +33,7 @@ for (const [what, file, right, wrong] of mistakes)
       const text = readFileSync(path, 'utf8');
       assert.ok(text.includes(right), `${file}.ts does not say ${right} any more`);
       writeFileSync(path, text.replace(right, wrong));
-      const { status, stdout } = spawnSync(process.execPath, [join(copy, 'test/model/hunt.js'), '2000', '1'], { encoding: 'utf8', timeout: 60_000 });
+      const { status, stdout } = spawnSync(process.execPath, [join(copy, 'test/model/hunt.js'), '2000', '1'], { encoding: 'utf8', timeout: 300_000 });
       assert.equal(status, 1, `it was not found: ${stdout}`);
     } finally {
       rmSync(copy, { recursive: true, force: true });
