@@ -116,6 +116,50 @@ for (const [how, end] of [
     }
   });
 
+test('a tab for which there is no room any more has its own connection', async () => {
+  const b = new Browser();
+  const tabs = [b.open(), b.open()];
+  for (const [i, t] of tabs.entries()) for (let n = 0; n < 150; n++) t.client.stream(`journal/${i}-${n}`);
+  await b.pass(1000);
+  assert.equal(b.connections, 2);
+  for (const [i, t] of tabs.entries()) assert.ok(t.client.stream(`journal/${i}-149`).known);
+});
+
+test('a tab that missed something takes everything anew', async () => {
+  const b = new Browser();
+  const [one, two] = [b.open(), b.open()];
+  for (const t of [one, two]) t.client.stream('journal/1');
+  await b.pass(1000);
+  const port = [...two.page.ports.values()][0];
+  const hear = port.onmessage;
+  port.onmessage = () => {};
+  const h = send(two.client, 'unheard');
+  await b.pass(1000);
+  assert.equal(h.status, 'sent');
+  port.onmessage = hear;
+  send(one.client, 'next');
+  await b.pass(3000);
+  assert.deepEqual([h.status, two.client.stream('journal/1').confirmed], ['landed', ['unheard', 'next']]);
+});
+
+test('a tab that was taken for gone, and is not, is told so', async () => {
+  const b = new Browser();
+  const [one, two] = [b.open(), b.open()];
+  for (const t of [one, two]) t.client.stream('journal/1');
+  await b.pass(1000);
+  two.page.freeze();
+  await b.pass(200_000);
+  send(one.client, 'meanwhile');
+  await b.pass(1000);
+  two.page.thaw();
+  await b.pass(5000);
+  assert.deepEqual(two.client.stream('journal/1').confirmed, ['meanwhile']);
+  const h = send(two.client, 'back');
+  await b.pass(5000);
+  assert.equal(h.status, 'landed');
+  assert.equal(b.connections, 1);
+});
+
 test('without Web Locks each tab has its own connection', async () => {
   const b = new Browser();
   for (let i = 0; i < 2; i++) {
