@@ -29,7 +29,7 @@ test('clicks that arrive in any order, and twice, land once and in the order of 
   const there = await enter({ order: here.order });
   await here.switch('Ben', 'shuffle');
   await here.switch('Ben', 'double');
-  await here.more('Ben', 'Pencils', 4);
+  await here.burst(Array(4).fill('[data-person=Ben] [aria-label="Pencils: one more"]'));
   await here.sees('Ben', 'Pencils', 6); // at once, whatever the network does
   await here.actions('landed', 6);
   await there.sees('Ann', 'Pencils', 6);
@@ -88,8 +88,7 @@ test('a conflict is decided by the keyboard: another number, or giving up', asyn
 test('the manager needs no ticket, and makes a clerk’s stale; what nobody may is refused', async () => {
   const here = await enter({ noise: /403/ });
   await here.switch('Ann', 'slow');
-  await here.more('Ann', 'Pencils');
-  await here.card('Mia').getByRole('button', { name: 'Ben', exact: true }).click();
+  await here.burst(['[data-person=Ann] [aria-label="Pencils: one more"]', '[data-person=Mia] .powers fieldset button:nth-of-type(2)']);
   await here.dialog('Ann').waitFor();
   assert.match(await here.dialog('Ann').innerText(), /Mia made Ben the owner/);
   assert.equal(await here.page.locator('[data-step=power][data-done=true]').count(), 1);
