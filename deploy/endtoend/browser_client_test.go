@@ -70,6 +70,6 @@ func TestTheBrowserClientInBrowsers(t *testing.T) {
 		"or name one in DOORMAN_TEST_CHROMIUM.")
 	run := inNode(t)
 	p := onSQLite(t)
-	p.start(t)
+	p.start(t, "--cors-origins", "*") // one of the pages is another site's
 	t.Log(run("browsers", p.url(), path))
 }

@@ -1,6 +1,9 @@
 // Two people in real browsers, on a real server: node browsers.js URL CHROMIUM. Leaves with 0 when both end with the
 // server's state, a conflict was told to who it concerned, tabs shared a connection, and a reload lost nothing.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { BrowserContext, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { clock } from '../../src/index.ts';
@@ -87,5 +90,33 @@ await bob.context.unroute('**/v1/commands');
 for (const p of [b, second]) await shows(p, { title: "Bob's", by: 'left', kept: true });
 const events: any = await (await fetch(`${url}/v1/streams/${name}/events`)).json();
 assert.deepEqual(events.map((e: any) => e.command.actor), ['Ann', 'Ann', 'Bob', 'Ann', 'Ann', 'Bob']);
+
+// It works in a service worker too, of a site that is another origin.
+const site = createServer((q, r) => {
+  r.setHeader('content-type', q.url == '/sw.js' ? 'text/javascript' : 'text/html');
+  r.end(q.url != '/sw.js' ? '<!doctype html>' : `import { connect } from '${url}/client.js';
+addEventListener('message', (e) => e.waitUntil((async () => {
+  const client = connect('${url}', { actor: 'worker' });
+  const { status } = await client.stream('${name}').send('patch', { worker: true }).outcome;
+  client.close();
+  e.ports[0].postMessage(status);
+})()));`);
+});
+site.listen(0, '127.0.0.1');
+await once(site, 'listening');
+const c = await browser.newPage();
+await c.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
+const status = await c.evaluate(async () => {
+  await navigator.serviceWorker.register('/sw.js', { type: 'module' });
+  const { active } = await navigator.serviceWorker.ready;
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((r) => {
+    port1.onmessage = (e) => r(e.data);
+    active!.postMessage(0, [port2]);
+  });
+});
+assert.equal(status, 'landed');
+await shows(b, { title: "Bob's", by: 'left', kept: true, worker: true });
+site.close();
 console.log('both saw the same');
 await browser.close();
