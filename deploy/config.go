@@ -24,6 +24,7 @@ type Config struct {
 	PostgresConnections int
 	RabbitMQURL         string // a secret; empty: the bus is in this process
 	RabbitMQPrefix      string
+	PublishAlways       bool
 	Migrate             bool
 	StoreWait           time.Duration
 

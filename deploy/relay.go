@@ -48,7 +48,7 @@ func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*rel
 func (r *relaying) worker(config worker.Config) (group.Worker, error) {
 	identity := r.store.Identity()
 	publishing, err := relay.New(relay.Config{
-		Store: r.store, Publisher: r.exchanges, Metrics: r.counts, Log: r.log,
+		Store: r.store, Publisher: r.exchanges, Metrics: r.counts, Log: r.log, Always: r.config.PublishAlways,
 		Source: url.PathEscape(r.config.RabbitMQPrefix) + "/" + url.PathEscape(identity.Epoch),
 	})
 	if err != nil {

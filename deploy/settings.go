@@ -45,6 +45,9 @@ var settings = []setting{
 		func(c *Config) *string { return &c.RabbitMQURL }),
 	text("rabbitmq_prefix", rabbitmq.DefaultPrefix, "beginning of all names on it; deployments that share it differ here",
 		func(c *Config) *string { return &c.RabbitMQPrefix }),
+	yesNo("rabbitmq_publish_always", false, "publish events also when no queue is found bound to their routing keys, "+
+		"for exchanges bound to doorman.events that route by headers",
+		func(c *Config) *bool { return &c.PublishAlways }),
 	yesNo("migrate", true, "bring the store's schema up to date at start",
 		func(c *Config) *bool { return &c.Migrate }),
 	duration("store_wait", "30s", "how long to wait at start for a Postgres or RabbitMQ that does not answer",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ticketed/doorman/aggregate/worker/relay"
 	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/commands"
 )
@@ -33,6 +34,20 @@ func TestWhatNobodyListensToDoesNotTravel(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, q.got, 6, "all of it, none of it twice")
 		require.NoError(t, w.check(q))
+		require.NoError(t, a.relay.Shutdown(t.Context()))
+	})
+}
+
+// A consumer that is routed to by headers may want one message of a routing key and not the one before.
+func TestEverythingTravelsWhereThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := newOwner(t, w, func(c *relay.Config) { c.Always = true })
+		synctest.Wait()
+		a.commit(landing(streamOn(0, 0), 2), landing(streamOn(1, 0), 2))
+		synctest.Wait()
+		require.Equal(t, 6, w.sent, "four events and two outcomes, though nobody is bound")
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 	})
 }

@@ -51,6 +51,9 @@ type Config struct {
 	Metrics   Metrics
 	Log       *slog.Logger
 
+	// Always publishes everything without asking whether anybody listens.
+	Always bool
+
 	KeepOutcomes int           // outcomes that may wait in memory; 32,768 by default
 	KeepBytes    int           // bytes of them, about; 32 MiB by default
 	Batch        int           // outcomes that are published together; 2,048 by default

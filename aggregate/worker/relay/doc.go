@@ -4,7 +4,7 @@
 //
 //	r, err := relay.New(relay.Config{Store: s, Publisher: exchanges, Source: "doorman/" + epoch})
 //	w, err := worker.New(worker.Config{…, Acquired: r.Acquired, Observe: […, r.Observe]})
-//	r.Start(ctx); w.Start(ctx)
+//	r.Start(); w.Start(ctx)
 //	w.Shutdown(ctx); r.Shutdown(ctx) // in this order: what was committed is published first
 //
 // # Where outcomes come from
@@ -50,4 +50,8 @@
 // binds a queue later is owed what is published later, and of what was committed after that, nothing
 // is in the batch. From the first message that somebody wants on, everything is published in full, in order, so
 // no queue sees a gap; and once in a while an exchange with an audience is asked anew.
+//
+// This holds where messages are routed by their keys, as by topic exchanges and everything that is bound to them by
+// key. An exchange that is bound to them and routes by headers may want one message of a key and not another:
+// whoever has one sets [Config.Always].
 package relay

@@ -110,7 +110,7 @@ func (r *Relay) ask(
 	ctx context.Context, batch []*commands.Outcome, a *audience,
 	places func(*commands.Outcome) (int, func(int) string), notice func(o *commands.Outcome, i int) (bus.Notice, error),
 ) (from place, wanted int, err error) {
-	if a.there && time.Since(a.asked) < r.cfg.AskEvery {
+	if r.cfg.Always || a.there && time.Since(a.asked) < r.cfg.AskEvery {
 		return place{}, 0, nil
 	}
 	if r.scratch.keys == nil {
