@@ -11,6 +11,7 @@ import (
 // Result is what one round of judging came to, in the order it happened. The worker commits it as one
 // transaction and then shows it to observers.
 type Result struct {
+	At       time.Time // when the round ended
 	Outcomes []*commands.Outcome
 	// States are the streams' states after each outcome that landed, as JSON, nil before the first event;
 	// for those who watch commits, not stored. They do not change any more.
@@ -233,6 +234,7 @@ func (r *Round) answer(inst *Instance, ruling Ruling, env *commands.Envelope) {
 
 // Finish ends the round: what was parked and settled within it was never parked for anybody else.
 func (r *Round) Finish() {
+	r.Result.At = r.Now
 	extended := map[*Waiting]bool{}
 	r.Result.Park = slices.DeleteFunc(r.Result.Park, func(w *Waiting) bool { return w.settled })
 	r.Result.Extend = slices.DeleteFunc(r.Result.Extend, func(w *Waiting) bool {

@@ -19,6 +19,7 @@ type Hub struct {
 	busy     atomic.Bool   // the process uses more than half of the processors
 	pacer    pacer
 	replay   replay
+	doubt    doubt
 	held     atomic.Int64 // bytes of states that connections being opened hold
 
 	mu       sync.Mutex
@@ -69,7 +70,7 @@ func New(config Config) (*Hub, error) {
 	config.setDefaults()
 	h := &Hub{config: config, slots: make(chan struct{}, config.Openings),
 		topics: map[commands.Stream]*topic{}, sessions: map[string][]*Conn{}, conns: map[*Conn]struct{}{}, openings: map[*Conn]struct{}{},
-		replay: newReplay()}
+		replay: newReplay(), doubt: newDoubt()}
 	h.pacer.rate = float64(config.TurnsPerSecond)
 	h.light.work, h.heavy.work = sync.NewCond(&h.mu), sync.NewCond(&h.mu)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -94,6 +95,7 @@ func (h *Hub) Start(context.Context) error {
 		h.running.Go(func() { h.pump(&h.heavy) })
 	}
 	h.running.Go(h.beat)
+	h.running.Go(h.resolveDoubts)
 	if h.config.CPU != nil {
 		h.running.Go(h.watchLoad)
 	}
@@ -147,19 +149,25 @@ func (h *Hub) note(c *feed.Commit) {
 				h.landed(t, o, state, c.States != nil)
 			}
 		}
-		if len(h.sessions) > 0 && o.Session != "" {
+		if len(h.sessions[o.Session]) > 0 {
 			h.owe(o.Session, &private{position: o.Position, outcome: o})
+			if h.doubt.settled != nil {
+				h.doubt.settled[o.ID] = true
+			}
 		}
 	}
 	if len(h.sessions) == 0 {
 		return
 	}
+	if c.Doubt {
+		h.doubt.raise()
+	}
 	for _, waiting := range [][]*aggregate.Waiting{c.Park, c.Extend} {
 		for _, w := range waiting {
-			if w.Session != "" {
-				h.owe(w.Session, &private{position: c.Covered.Last, waiting: &commands.ParkedView{
+			if len(h.sessions[w.Session]) > 0 {
+				h.oweParked(w.Session, c.Covered.Last, &commands.ParkedView{
 					ID: w.ID, Stream: w.Stream, WaitsFor: w.Ticket, Until: w.Until,
-				}})
+				})
 			}
 		}
 	}

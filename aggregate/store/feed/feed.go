@@ -42,11 +42,14 @@ type Commit struct {
 	// States are the streams' states after each outcome that landed; nil when the commit was read from the
 	// log, which does not keep them.
 	States [][]byte
-	// What is not in the log is known of commits of this process alone. It mostly comes with the outcomes of
-	// its commit, and before those when too much waits for what lies below: Covered are no positions then.
+	// What is not in the log is known of commits that were told, and not of those that were read from it. It mostly
+	// comes with the outcomes of its commit, and before those when too much waits for what lies below: Covered are
+	// no positions then.
 	Park    []*aggregate.Waiting
 	Extend  []*aggregate.Waiting
 	Answers []aggregate.Answer
+	// Doubt: commands may have been parked, or given more time, of which nothing was told.
+	Doubt bool
 
 	// Not nil: Outcomes and States are those that are wanted here, and it tells that others are wanted by now.
 	lacks func() bool
@@ -164,6 +167,13 @@ func (f *Feed) Observe(covered store.Range, result *aggregate.Result) {
 func (f *Feed) ObservePart(covered store.Range, result *aggregate.Result, lacks func() bool) {
 	f.observe(&Commit{Covered: covered, Outcomes: result.Outcomes, States: result.States,
 		Park: result.Park, Extend: result.Extend, Answers: result.Answers, lacks: lacks})
+}
+
+// Doubt tells that commands may have been parked of which nothing is told.
+func (f *Feed) Doubt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hand(&Commit{Covered: store.Range{First: f.end + 1, Last: f.end}, Doubt: true})
 }
 
 // Announce tells that there are outcomes up to a position of which nothing further will be told.
@@ -288,6 +298,9 @@ func (f *Feed) hand(c *Commit) {
 		waiting := *c
 		waiting.Park, waiting.Extend = f.filled.without(c.Park), f.filled.without(c.Extend)
 		c = &waiting
+	}
+	if c.lacks != nil {
+		f.filled.add(c.Outcomes)
 	}
 	grows := c.Covered.Last > f.end
 	f.end = max(f.end, c.Covered.Last)

@@ -116,7 +116,7 @@ func (f *Feed) catchUp(ctx context.Context, end uint64) error {
 		}
 		f.mu.Lock()
 		f.filled.add(outcomes)
-		f.hand(&Commit{Covered: store.Range{First: after + 1, Last: after + uint64(len(outcomes))}, Outcomes: outcomes})
+		f.hand(&Commit{Covered: store.Range{First: after + 1, Last: after + uint64(len(outcomes))}, Outcomes: outcomes, Doubt: true})
 		f.handEarly()
 		f.mu.Unlock()
 	}

@@ -15,7 +15,12 @@ import (
 type Feed interface {
 	ObservePart(covered store.Range, result *aggregate.Result, lacks func() bool)
 	Announce(end uint64)
+	Doubt()
 }
+
+// fresh is how old what a worker says of parked commands may be. What comes later, from one that was frozen or was
+// kept from sending, may have been settled by another one meanwhile; so it is not told but looked up.
+const fresh = 2 * time.Second
 
 // ListenerConfig is what a listener needs. All but Early and Log are required.
 type ListenerConfig struct {
@@ -90,7 +95,12 @@ func (l *Listener) hand(version uint64, commits []commit) {
 		c := &commits[i]
 		if c.alone {
 			l.config.Feed.Announce(c.covered.Last)
+			l.config.Feed.Doubt()
 			continue
+		}
+		if len(c.Park)+len(c.Extend) > 0 && time.Since(c.At) > fresh {
+			c.Park, c.Extend = nil, nil
+			l.config.Feed.Doubt()
 		}
 		if l.config.Early != nil {
 			l.config.Early(c.Result)

@@ -410,12 +410,36 @@ func TestWhatIsParkedIsToldToItsSession(t *testing.T) {
 		other := &aggregate.Waiting{Envelope: commands.Envelope{Command: commands.Command{ID: commands.NewID(), Session: "other"}}}
 		again := aggregate.Answer{Ruling: aggregate.Repeat, ID: commands.NewID(), Stream: streamNo(2), Session: "mine"}
 		covered, _ := j.commit()
-		a.Observe(covered, &aggregate.Result{Park: []*aggregate.Waiting{other, mine}, Answers: []aggregate.Answer{again}})
+		a.Observe(covered, &aggregate.Result{At: time.Now(), Park: []*aggregate.Waiting{other, mine}, Answers: []aggregate.Answer{again}})
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		require.Len(t, parked, 1)
 		require.Equal(t, mine, parked[0])
 		require.Equal(t, []aggregate.Answer{again}, answers)
+	})
+}
+
+// Promise 8: a worker that was frozen may say late what is not true any more. That is looked up, not told.
+func TestWhatIsSaidLateOfParkedCommandsIsDoubted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j, _, g, a := quiet(t)
+		parked, doubts := 0, 0
+		g.feed.Subscribe(func(c *feed.Commit) {
+			parked += len(c.Park)
+			if c.Doubt {
+				doubts++
+			}
+		})
+		g.watch(commands.Stream{}, "mine")
+		time.Sleep(100 * time.Millisecond)
+		waits := &aggregate.Waiting{Envelope: commands.Envelope{Command: commands.Command{ID: commands.NewID(), Session: "mine"}}}
+		covered, _ := j.commit()
+		a.Observe(covered, &aggregate.Result{At: time.Now().Add(-3 * time.Second), Park: []*aggregate.Waiting{waits}})
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		require.Zero(t, parked)
+		require.Equal(t, 1, doubts)
 	})
 }
 

@@ -115,6 +115,7 @@ func (c *commit) append(b []byte, wants *wanted) []byte {
 		return append(b, 1)
 	}
 	b = append(b, 0)
+	b = binary.AppendVarint(b, c.At.UnixMicro())
 	for at, o := range c.Outcomes {
 		wanted, state := wants.outcome(o)
 		if !wanted {
@@ -216,6 +217,7 @@ func (r *reader) commit() commit {
 	if c.alone = r.byte() == 1; c.alone {
 		return c
 	}
+	c.At = r.time()
 	told := true // every landing's state
 	for last := uint64(0); ; {
 		at := r.number()
