@@ -106,6 +106,8 @@ export interface Act {
   pin?: boolean;
   /** It goes only when all before it have been accepted (1), or have landed (2). */
   calm?: number;
+  /** How often it was sent again silently, since its predecessor was not there. */
+  again?: number;
   /** How often this id has been handed to the network. */
   tries: number;
   /** An attempt with this id has an unknown fate. */

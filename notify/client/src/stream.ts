@@ -6,8 +6,10 @@ import type { Host, StreamOptions } from './options.ts';
 import type { CommandView, Outcome, Rejection, Saved, Snapshot } from './types.ts';
 import { View } from './view.ts';
 
-/** Ids of commands that others stand for now, the newest of them. */
-const REPLACED = 512;
+/** So often an action is sent again silently. A log that lost what it had told would have it go on for ever. */
+const SILENT = 9;
+/** Ids that are not in the chain any more and whether they landed; so many, the newest. */
+const LEFT = 512;
 /** Commands past the oldest one that the server has not accepted. */
 const WINDOW = 128;
 
@@ -22,7 +24,7 @@ export class Stream<S = any> extends View<S> {
   /** A state that waits for that. @internal */ _gate?: Snapshot;
   /** The ids that are being asked about. @internal */ _asking?: string[];
   /** Nobody uses it any more. @internal */ _closed = false;
-  #replaced = new Set<string>();
+  #left = new Map<string, boolean>();
   #conflict?: Conflict;
   #told?: Conflict;
 
@@ -55,7 +57,10 @@ export class Stream<S = any> extends View<S> {
   #start(ticket: string): void {
     this._base = this._first = ticket;
     const first = this._chain[0];
-    if (first && !first.ticket) first.ticket = ticket;
+    if (first && !first.ticket) {
+      first.ticket = ticket;
+      this._dirty = true; // It is that also after a reload.
+    }
   }
 
   /** What may be handed to the network now, oldest first. `more`: also what has not been before. @internal */
@@ -150,12 +155,13 @@ export class Stream<S = any> extends View<S> {
       hold(this._chain, before.held, a);
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
-    } else if (!before && this.#replaced.has(a.ticket!) && /^predecessor|_full$/.test(reason)) {
-      // What it followed goes under another id now, or was given up.
+    } else if (a.again! >= SILENT) this.#turnedAway(a, why, 'rejected');
+    else if (!before && this.#left.has(a.ticket!) && /^predecessor|_full$/.test(reason)) {
+      // What it followed has landed meanwhile, goes under another id now, or was given up.
       const prev = this._chain[this._chain.indexOf(a) - 1];
       if (prev?.held) hold(this._chain, prev.held, a);
       else {
-        a.ticket = prev?.id ?? this._base;
+        if (!this.#left.get(a.ticket!)) a.ticket = prev?.id ?? this._base;
         this.#again(a, reason);
       }
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) this.#again(a, reason);
@@ -164,15 +170,20 @@ export class Stream<S = any> extends View<S> {
   }
 
   #again(a: Act, reason: string): void {
+    a.again = (a.again ?? 0) + 1;
     this.#replace(() => again(this._chain, a, reason == 'parking_full' ? 2 : 1, this._host.id));
   }
 
-  /** Remembers the ids that are ours no longer. */
+  /** Notes which ids are gone by what it does. */
   #replace(fn: () => void): void {
     const old = this._chain.map((a) => a.id);
     fn();
-    for (const id of old) if (!this.#find(id)) this.#replaced.add(id);
-    for (const id of this.#replaced) if (this.#replaced.size > REPLACED) this.#replaced.delete(id);
+    for (const id of old) if (!this.#find(id)) this.#leave(id, false);
+  }
+
+  #leave(id: string, landed: boolean): void {
+    this.#left.set(id, landed);
+    for (const old of this.#left.keys()) if (this.#left.size > LEFT) this.#left.delete(old);
   }
 
   #turnedAway(a: Act, why: Rejection, final: 'rejected' | 'refused'): void {
@@ -294,6 +305,7 @@ export class Stream<S = any> extends View<S> {
     this._view = undefined;
     const gone = this._chain.filter((a) => this._reached(a));
     if (gone.length) this._chain = this._chain.filter((a) => !gone.includes(a));
+    for (const a of gone) this.#leave(a.id, true);
     // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
     if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this._era++;
     if (!this._chain.length && s.version > this._based) this.#rebase(s.ticket, s.version);

@@ -137,6 +137,24 @@ test('a lost POST is sent again under its id; what expired meanwhile follows sil
   assert.deepEqual([a.status, b.status, stream.conflict], ['landed', 'landed', undefined]);
 });
 
+test('when the server has forgotten what it told, the user is asked in the end', () => {
+  const { stage, client, stream, send } = begin({ fresh: true });
+  send('a');
+  stage.run();
+  const b = send('b');
+  const seen = new Set<string>();
+  for (let i = 0; i < 10; i++) {
+    stage.time.pass(1000);
+    for (const p of stage.posts.splice(0)) p.answer({ status: 202, body: p.body.map((c) => ({ id: c.id, status: 'accepted' })) });
+    assert.equal(stream.conflict, undefined);
+    seen.add(b.id);
+    client.event('rejected', { stream: name, id: b.id, reason: 'predecessor_missing', root: b.id });
+  }
+  stage.time.pass(1000);
+  assert.equal(seen.size, 10);
+  assert.equal(stream.conflict!.reason, 'predecessor_missing');
+});
+
 test('a form is based on what was shown when it was opened, whatever came since but own actions', () => {
   const { stage, stream, send, other } = begin();
   stage.run();
