@@ -116,7 +116,7 @@ interface Member {
   wire: Wire;
   watcher: Watcher;
   cut: boolean;
-  /** Where to go on after a cut. */
+  /** How far they have been told everything. */
   mark?: string;
 }
 
@@ -129,7 +129,6 @@ export class Switchboard {
   #members = new Set<Member>();
   #feeds?: Feeds;
   #feeding?: Feeding;
-  #mark?: string;
   #opening?: ReturnType<typeof setTimeout>;
 
   /** What a client on that wire takes as its option `share`. */
@@ -140,7 +139,7 @@ export class Switchboard {
       const turn = () => this.#turn(member);
       wire.switched.add(turn);
       this.#members.add(member);
-      this.#reopen(undefined);
+      this.#reopen();
       return {
         update: () => this.#feeding?.update(),
         wake: () => this.#feeding?.wake(),
@@ -162,22 +161,24 @@ export class Switchboard {
     if (cut == m.cut) return;
     m.cut = cut;
     if (cut) {
-      m.mark = this.#mark;
       m.wire.back.lose();
       m.watcher.live(false);
-    } else this.#reopen(m.mark);
+    } else this.#reopen();
   }
 
-  /** Goes on from an earlier mark: what somebody missed is told again, and dropped by those who had it. */
-  #reopen(mark: string | undefined): void {
+  /** Goes on from where the last of them is: what somebody missed is told again, and dropped by those who had it. */
+  #reopen(): void {
     this.#feeding?.close();
     this.#feeding = undefined;
     clearTimeout(this.#opening);
     // Several who come at once are served with one connection.
     this.#opening = setTimeout(() => {
-      this.#mark = mark;
+      const hearing = [...this.#members].filter((m) => !m.cut);
       if (!this.#members.size) return;
-      this.#feeding = this.#feeds!(this.#everybody(), mark, (id) => (this.#mark = id));
+      this.#feeding = this.#feeds!(this.#everybody(), earliest(hearing.map((m) => m.mark)), (id) => {
+        // A mark overtakes nothing that is still on its way.
+        for (const m of this.#members) if (!m.cut) m.wire.back.hand(() => (m.mark = id));
+      });
       this.#feeding.update();
     });
   }
@@ -199,12 +200,10 @@ export class Switchboard {
 
   #want(): Want {
     const streams: Want['streams'] = {};
-    const sessions: string[] = [];
+    const sessions = [...this.#members].flatMap((m) => m.watcher.want().sessions);
     // Those who are cut off are told when they come back.
     for (const m of [...this.#members].sort((a, b) => +a.cut - +b.cut)) {
-      const want = m.watcher.want();
-      sessions.push(...want.sessions);
-      for (const [name, version] of Object.entries(want.streams)) {
+      for (const [name, version] of Object.entries(m.watcher.want().streams)) {
         const known = streams[name];
         if (!(name in streams)) streams[name] = version;
         else if (!m.cut) streams[name] = known == null || version == null ? undefined : Math.min(known, version);
@@ -214,9 +213,22 @@ export class Switchboard {
   }
 
   #tell(m: Member, name: string, data: any): void {
-    if (name == 'reset') m.wire.back.lose(); // What is on its way to them counts no more.
-    else if (m.wire.back.hand(() => m.watcher.event(name, data))) return;
-    else this.#reopen(undefined);
+    if (name == 'reset') {
+      m.wire.back.lose(); // What is on its way to them counts no more.
+      m.mark = undefined;
+    } else if (m.wire.back.hand(() => m.watcher.event(name, data))) return;
+    else {
+      m.mark = undefined;
+      this.#reopen();
+    }
     m.watcher.event('reset', {});
   }
+}
+
+/** The mark behind which nothing is missing to anybody; none if one of them has none. */
+function earliest(marks: (string | undefined)[]): string | undefined {
+  const number = (mark: string) => +mark.slice(mark.lastIndexOf('-') + 1);
+  const epochs = new Set(marks.map((m) => m?.slice(0, m.lastIndexOf('-'))));
+  if (epochs.size != 1 || epochs.has(undefined)) return;
+  return (marks as string[]).reduce((a, b) => (number(b) < number(a) ? b : a));
 }

@@ -62,6 +62,47 @@ class Visitor {
     }, selectors);
   }
 
+  /** Clicks on anything for so many ms, as chance has it, and puts all networks in order again. */
+  monkey(seed, ms) {
+    return this.page.evaluate(
+      async ([seed, ms]) => {
+        const random = () => ((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0), seed / 2 ** 32);
+        const all = (selector) => [...document.querySelectorAll(selector)];
+        const one = (list) => list[Math.floor(random() * list.length)]?.click();
+        for (const end = performance.now() + ms; performance.now() < end; ) {
+          const r = random();
+          if (r < 0.15) one(all('.conflict .choices button').filter((b) => b.textContent != 'Edit'));
+          else if (r < 0.3) one(all('[data-switch]'));
+          else one(all('.quantity button:not(:disabled), .add, .remove, .powers fieldset button'));
+          await new Promise((r) => setTimeout(r, 20 + random() * 100));
+        }
+        for (const on of all('[data-switch][aria-pressed=true]')) on.click();
+      },
+      [seed, ms],
+    );
+  }
+
+  /** Gives up whatever is in conflict, until all is confirmed. */
+  surrender() {
+    return this.page.waitForFunction(
+      () => {
+        for (const b of document.querySelectorAll('.conflict .choices button')) if (b.textContent == 'Give up') b.click();
+        return !document.querySelector('.conflict') && [...document.querySelectorAll('.waiting')].every((w) => w.textContent == 'All confirmed');
+      },
+      undefined,
+      { polling: 100, timeout: 45_000 },
+    );
+  }
+
+  /** Waits until all three see these lines. */
+  agree(lines) {
+    return this.page.waitForFunction(
+      (lines) => [...document.querySelectorAll('.card')].every((c) => lines == [...c.querySelectorAll('.lines li')].map((l) =>
+        `${l.querySelector('.article').firstChild.textContent} ${l.querySelector('input')?.value ?? l.querySelector('.pieces').textContent}`).join()),
+      lines.join(),
+    );
+  }
+
   switch(name, what) {
     return this.card(name).locator(`[data-switch=${what}]`).click();
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, afterEach, before, test } from 'node:test';
-import { launch, visit } from './browser.mjs';
+import { address, launch, visit } from './browser.mjs';
 
 let browser;
 let visitors = [];
@@ -156,6 +156,19 @@ test('what was not sent survives a reload', async () => {
   await here.sees('Mia', 'Pencils', 4);
   await here.confirmed('Ann');
   assert.deepEqual((await here.changes()).slice(2), [3, 4].map((n) => `Ann line_changed PENCIL ${n}`));
+});
+
+test('whatever is clicked and whatever becomes of the network, in the end all see the same', async () => {
+  const seed = Number(process.env.DESK_SEED) || Math.floor(Math.random() * 2 ** 31);
+  const here = await enter({ noise: /403/ });
+  const there = await enter({ order: here.order, noise: /403/ });
+  await Promise.all([here.monkey(seed, 8000), there.monkey(seed + 1, 8000)]);
+  const failed = (e) => assert.fail(`DESK_SEED=${seed}: ${e}`);
+  await Promise.all([here.surrender(), there.surrender()]).catch(failed);
+  const { state } = await (await fetch(`${address}/v1/streams/order/${here.order}`)).json();
+  const names = { PENCIL: 'Pencils', PAPER: 'Paper', LAMP: 'Desk lamp', CHAIR: 'Chair' };
+  const lines = state.lines.map((l) => `${names[l.sku]} ${l.qty}`);
+  await Promise.all([here.agree(lines), there.agree(lines)]).catch(failed);
 });
 
 test('digits that are typed are taken as they come', async () => {
