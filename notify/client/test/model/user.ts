@@ -144,6 +144,7 @@ export class User {
 
   /** What is shown hangs together. */
   private check(s: Stream<Tags>): void {
+    trace(this.time, `u${this.index} is shown ${s.name} ${s.version} ${s.known} ${s.state}`);
     const form = this.drafts.get(s.name);
     if (s.known && form?.blind) {
       for (const t of s.confirmed) form.seen.add(t);
@@ -207,10 +208,14 @@ export class User {
   private reload(): void {
     this.client.close();
     this.network.closed = true;
+    trace(this.time, `u${this.index} has kept ${JSON.stringify([...this.disk.chains])}, is writing ${JSON.stringify(this.disk.writing)}`);
     // What is being written then may be on the disk or not; before the page is open again that is decided.
     const { writing } = this.disk;
     for (const w of writing.slice(0, Math.floor(this.random() * (writing.length + 1)))) this.disk.write(w);
     this.disk.writing = [];
+    // Where the first state came too late to be kept with the action, the next page's first state counts.
+    for (const chain of this.disk.chains.values())
+      if (chain[0] && !chain[0].ticket) for (const c of chain) for (const tag of JSON.parse(c.text).tags) this.deeds.get(tag)!.blind = true;
     const kept = new Set([...this.disk.chains.values()].flat().flatMap((a) => JSON.parse(a.text).tags as string[]));
     for (const d of this.deeds.values()) {
       // What was not on the disk yet was never sent, unless it has ended already.
