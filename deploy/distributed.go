@@ -54,6 +54,11 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 	config := p.config.rabbitmq()
 	config.Logger, config.Metrics = p.log, p.metrics.overRabbitMQ()
 	var err error
+	if gateway || p.config.has(RoleWorker) { // a projector needs no broker, and takes nothing that is of another log
+		if err := p.claimPrefix(ctx, config); err != nil {
+			return err
+		}
+	}
 	if d.tail, err = p.newLiveTail(config); err != nil {
 		return err
 	}
@@ -86,6 +91,20 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 		return d.serveClients(ctx, clients{d.door, d.waiters, d.feed, watchedHere{d.tail.interests, d.feed}, d.listing, d.taking}, routes)
 	}
 	return nil
+}
+
+// claimPrefix sees to it that the names on the broker are those of this process's log alone, before anything is
+// sent or taken there: over the same names, gateways on one database and workers on another would go together.
+func (p *Program) claimPrefix(ctx context.Context, config rabbitmq.Config) error {
+	_, err := connected(ctx, p, func(ctx context.Context, config rabbitmq.Config) (struct{}, error) {
+		return struct{}{}, rabbitmq.Claim(ctx, config, p.store.Identity().Epoch)
+	}, config)
+	if other := new(rabbitmq.ClaimedError); errors.As(err, &other) {
+		return fmt.Errorf("%w, and this process's log (%s) has epoch %s: set rabbitmq_prefix to another one; or, if the "+
+			"other log is no more (restored or reset), delete the queues of this prefix, %s the last",
+			err, p.config.storeName(), p.store.Identity().Epoch, other.Queue)
+	}
+	return err
 }
 
 // startLanes takes commands to the lanes and works this process's share of them, as its roles are, with

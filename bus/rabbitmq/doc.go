@@ -23,6 +23,8 @@
 // A queue is not published to in the first second after it was made: a broker that is killed before it has
 // noted the queue's name on disk forgets it, with all that it has confirmed.
 //
+// A prefix is one log's alone: [Claim] makes it that, or tells that it is another's.
+//
 // # Publishing
 //
 // A [Publisher] has one connection and on it a channel for each topic, with two goroutines: one writes

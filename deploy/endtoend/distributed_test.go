@@ -48,6 +48,8 @@ func deleteQueues(t *testing.T, url, prefix string) {
 	for _, exchange := range []string{"tail", "events", "outcomes"} {
 		require.NoError(t, channel.ExchangeDelete(prefix+"."+exchange, false, false))
 	}
+	_, err = channel.QueueDelete(prefix+".epoch", false, false, false) // the claim to the prefix
+	require.NoError(t, err)
 }
 
 // beside is the place of another process of the same deployment.
@@ -212,4 +214,26 @@ func TestWorkersComeAndGo(t *testing.T) {
 	joins.stop()
 	stays.stop()
 	gateway.stop()
+}
+
+// Two deployments with one prefix on different databases would work off each other's commands: a 202 of the
+// one would land in the log of the other.
+func TestAPrefixIsOneLogsAlone(t *testing.T) {
+	t.Parallel()
+	first := overRabbitMQ(t)
+	serving := first.start(t)
+	second := onPostgres(t)
+	second.args = append(second.args, first.args[len(first.args)-2:]...) // --rabbitmq-prefix
+	second.environ = append(second.environ, first.environ[len(first.environ)-1])
+	for _, roles := range []string{"gateway", "worker", "gateway,worker,projector"} {
+		refused := second.spawn(t, "--roles", roles)
+		require.Positive(t, refused.exit(), "%s", refused.log)
+		told := refused.log.String()
+		require.Regexp(t, `belong to another log \(epoch [0-9a-f]{16}\), as the queue test_[a-z0-9]+\.epoch says`, told)
+		require.Contains(t, told, "set rabbitmq_prefix to another one; or, if the other log is no more (restored or reset), delete the queues")
+		require.NotContains(t, told, "msg=ready")
+	}
+	allLand(t, first, begin(), 10*time.Second)
+	serving.stop()
+	first.start(t).stop()
 }

@@ -42,7 +42,7 @@ func URL() string {
 }
 
 // Config names the shared broker and a prefix that nobody else uses. The end of the test deletes the queues
-// of the lanes below 64 and the exchanges; other queues under that prefix go after minutes of disuse.
+// of the lanes below 64, the exchanges and the claim; other queues under that prefix go after minutes of disuse.
 func Config(t testing.TB) rabbitmq.Config {
 	t.Helper()
 	Connect(t) // so that a missing broker is told here, in words
@@ -59,7 +59,7 @@ func Config(t testing.TB) rabbitmq.Config {
 		for i := range topics {
 			topics[i] = bus.LaneTopic(i)
 		}
-		DeleteQueues(t, config, topics...)
+		DeleteQueues(t, config, append(topics, "epoch")...) // with the claim to the prefix
 		deleteExchanges(t, config)
 	})
 	return config
