@@ -220,6 +220,15 @@ func TestValidation(t *testing.T) {
 		{"a schema to be quoted", func(c *Config) { c.PostgresURL, c.PostgresSchema = "postgres://db/x", "My-Schema" },
 			`postgres_schema (code): "My-Schema" is not a name of small letters, digits and underscores, 63 at most`},
 		{"no lanes", func(c *Config) { c.Lanes = 0 }, "lanes (code): 0 is not between 1 and 1024"},
+		{"as many lanes as without a broker", func(c *Config) { c.Lanes = 1024 }, ""},
+		{"more lanes than that", func(c *Config) { c.Lanes = 1025 }, "lanes (code): 1025 is not between 1 and 1024"},
+		{"as many lanes as over RabbitMQ", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.Lanes = "postgres://db/x", "amqp://mq", 128
+		}, ""},
+		{"more lanes than a broker has files for", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL, c.Lanes = "postgres://db/x", "amqp://mq", 129
+		}, "lanes (code): 129 is not between 1 and 128: over RabbitMQ each takes three of the files that the broker may open, " +
+			"also beside those of another number, and a broker that runs out of them lets nobody connect"},
 		{"an unknown role", func(c *Config) { c.Roles = []string{"gateway", "projectr"} }, `roles (code): "projectr" is none of gateway, worker, projector; did you mean projector?`},
 		{"a role twice", func(c *Config) { c.Roles = []string{"gateway", "gateway"} }, `roles (code): "gateway" is given twice`},
 		{"a gateway alone", func(c *Config) { c.Roles = []string{"gateway"} }, "roles (code): worker is missing: without a message broker between processes (rabbitmq_url), one process has all of gateway, worker, projector"},

@@ -42,7 +42,7 @@ type LanesChange struct {
 // not come to its end everything goes on with the number there was, at the latest when the time is over.
 func SetLanes(ctx context.Context, c *Config, change LanesChange) error {
 	k := &checker{config: c}
-	if k.between("lanes", change.Lanes, 1, 1024); len(k.problems) > 0 {
+	if k.lanes(change.Lanes); len(k.problems) > 0 {
 		return fmt.Errorf("the number of lanes: %s", k.problems[0].Detail)
 	}
 	if c.PostgresURL == "" {

@@ -137,6 +137,8 @@ func TestAChangeOfTheNumberOfLanesThatCannotBeDoneIsUndone(t *testing.T) {
 		_, err = changeLanes(t, &other, 7, 3*time.Second)
 		require.ErrorContains(t, err, want)
 	}
+	_, err = changeLanes(t, c, 129, 3*time.Second)
+	require.ErrorContains(t, err, "the number of lanes: 129 is not between 1 and 128: over RabbitMQ each takes three of the files")
 	err = <-took
 	require.ErrorContains(t, err, "queued frames are worked off, for which at least one process with the role worker must live")
 	require.ErrorContains(t, err, "; everything goes on with 16 lanes")
@@ -170,8 +172,10 @@ func TestWithoutABrokerTheNumberOfLanesChangesAtRestOnly(t *testing.T) {
 			require.NotEmpty(t, view.List[15].Owner)
 			require.NoError(t, p.Stop())
 
-			_, err = changeLanes(t, c, 5, time.Minute)
-			require.NoError(t, err)
+			for _, lanes := range []int{129, 5} { // the first is too many over RabbitMQ alone
+				_, err = changeLanes(t, c, lanes, time.Minute)
+				require.NoError(t, err)
+			}
 			view, err = Lanes(t.Context(), c)
 			require.NoError(t, err)
 			require.Len(t, view.List, 5)

@@ -33,7 +33,7 @@ func (c *Config) check() []Problem {
 	k.storage()
 	k.broker()
 	k.roles()
-	k.between("lanes", c.Lanes, 1, 1024)
+	k.lanes(c.Lanes)
 	k.between("parked_per_stream", c.ParkedPerStream, 1, 100_000)
 	k.between("parked_per_session", c.ParkedPerSession, 1, 10_000_000)
 	k.between("parked", c.Parked, 1, 10_000_000)
@@ -66,6 +66,25 @@ var logLevels = map[string]slog.Level{
 func (k *checker) between(key string, value, low, high int) {
 	if value < low || value > high {
 		k.wrong(key, "%d is not between %d and %d", value, low, high)
+	}
+}
+
+const (
+	mostLanes = 1024
+	// A broker that may open 1,024 files, as Debian's package has it, keeps some 900 for queues and connections. A
+	// quorum queue takes three, and while the number of lanes changes the queues of both numbers are there: two times
+	// 128 lanes leave it some for connections. One that has run out accepts none any more.
+	mostLanesOverRabbitMQ = 128
+)
+
+func (k *checker) lanes(n int) {
+	most, why := mostLanes, ""
+	if k.config.RabbitMQURL != "" {
+		most, why = mostLanesOverRabbitMQ, ": over RabbitMQ each takes three of the files that the broker may open, "+
+			"also beside those of another number, and a broker that runs out of them lets nobody connect"
+	}
+	if n < 1 || n > most {
+		k.wrong("lanes", "%d is not between 1 and %d%s", n, most, why)
 	}
 }
 
