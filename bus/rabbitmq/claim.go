@@ -66,13 +66,7 @@ func (s *session) claim(config *Config, queue, epoch string) error {
 		return fmt.Errorf("open a channel: %w", err)
 	}
 	_, err = channel.QueueDeclare(queue, true, false, false, false, config.claimArguments(epoch))
-	err = config.claimed(queue, err)
-	if away := new(amqp.Error); errors.As(err, &away) && away.Code == amqp.NotFound {
-		config.Logger.Warn("it cannot be told whether the prefix is another log's: the queue's node is away",
-			"queue", queue, "err", err)
-		return nil
-	}
-	return err
+	return config.claimed(queue, err)
 }
 
 // claimArguments are those of the queue that claims a prefix. The two about dead letters are compared when it is
@@ -99,9 +93,14 @@ func (c Config) claimed(queue string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if refusal := new(amqp.Error); errors.As(err, &refusal) && refusal.Code == amqp.PreconditionFailed {
-		if found := otherClaim.FindStringSubmatch(refusal.Reason); found != nil {
-			return &ClaimedError{Prefix: c.Prefix, Queue: queue, Epoch: found[1], refusal: refusal}
+	if answer := new(amqp.Error); errors.As(err, &answer) {
+		if answer.Code == amqp.NotFound { // what is declared is there, or is made
+			c.Logger.Warn("whether the prefix is another log's cannot be told: the queue's node is away", "queue", queue, "err", err)
+			return nil
+		}
+		found := otherClaim.FindStringSubmatch(answer.Reason)
+		if answer.Code == amqp.PreconditionFailed && found != nil {
+			return &ClaimedError{Prefix: c.Prefix, Queue: queue, Epoch: found[1], refusal: answer}
 		}
 	}
 	return fmt.Errorf("queue %s: %w", queue, err)

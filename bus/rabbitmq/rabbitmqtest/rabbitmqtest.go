@@ -55,11 +55,11 @@ func Config(t testing.TB) rabbitmq.Config {
 	}
 	t.Cleanup(func() {
 		const lanes = 64
-		topics := make([]string, lanes)
-		for i := range topics {
-			topics[i] = bus.LaneTopic(i)
+		topics := []string{"epoch"} // the claim to the prefix
+		for i := range lanes {
+			topics = append(topics, bus.LaneTopic(i))
 		}
-		DeleteQueues(t, config, append(topics, "epoch")...) // with the claim to the prefix
+		DeleteQueues(t, config, topics...)
 		deleteExchanges(t, config)
 	})
 	return config
