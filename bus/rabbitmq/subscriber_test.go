@@ -265,9 +265,9 @@ func TestNoConsumerStaysBehindWhenASubscriptionEndsWhileItConnects(t *testing.T)
 	config := rabbitmqtest.Config(t)
 	direct := config
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
-	config.URL = proxy.URL()
+	config.URL, config.MaxBackoff = proxy.URL(), 50*time.Millisecond
 	subscriber, publisher := openSubscriber(t, config), openPublisher(t, direct)
-	for n := range 60 {
+	for n := range 40 {
 		ctx, cancel := context.WithCancel(t.Context())
 		messages, err := subscriber.Subscribe(ctx, topic)
 		require.NoError(t, err)
