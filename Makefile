@@ -15,7 +15,7 @@ FUZZTIME ?= 30s
 DURATION ?= 1h
 ARGS ?=
 
-.PHONY: help run run-distributed build test soak bench lint verify fuzz cover generate screenshots
+.PHONY: help run run-distributed build test soak bench bench-browser lint verify fuzz cover generate screenshots
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -55,6 +55,10 @@ bench: build ## The table of speeds in README.md, measured here (about 5 minutes
 	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; \
 	DOORMAN_POSTGRES_URL="$${DOORMAN_POSTGRES_URL:-$$DOORMAN_TEST_POSTGRES_URL}" \
 	DOORMAN_RABBITMQ_URL="$${DOORMAN_RABBITMQ_URL:-$$DOORMAN_TEST_RABBITMQ_URL}" bin/doorman bench --table $(ARGS)
+
+bench-browser: ## The browser client's figures in notify/client/README.md, measured here in Chromium
+	@services="$$(deploy/services.sh chromium node)"; eval "$$services"; set -x; \
+	DOORMAN_FIGURES=browser go test ./deploy/endtoend -run 'TestTheBrowserClientUnderLoad$$' -count 1 -v
 
 lint: ## Every linter there is (.golangci.yml has the exceptions and their reasons)
 	go run $(GOLANGCI_LINT) run $(PACKAGES)
