@@ -18,7 +18,7 @@ import (
 // The page does what it promises in a real browser: test/desk.test.mjs has the stories.
 func TestTheDeskInABrowser(t *testing.T) {
 	t.Parallel()
-	run(t, "--test", "--test-timeout=60000", "desk.test.mjs")
+	run(t, "--test", "--test-timeout=300000", "desk.test.mjs")
 }
 
 // Types are checked with the compiler that the browser client is made with.
