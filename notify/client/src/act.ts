@@ -34,23 +34,43 @@ export class Bell {
 export class Handle {
   status: Status = 'queued';
   /** True once the server has promised an outcome; false when it ended before that. Never fails. */
-  readonly accepted: Promise<boolean>;
+  get accepted(): Promise<boolean> {
+    return (this.#accepted ??= new Promise((r) => {
+      this.#accept = r;
+      this.#promise();
+    }));
+  }
   /** How it ended. Never fails. */
-  readonly outcome: Promise<Outcome>;
+  get outcome(): Promise<Outcome> {
+    return (this.#outcome ??= new Promise((r) => {
+      this.#end = r;
+      this.#promise();
+    }));
+  }
   /** The same, once it has ended. */
   result?: Outcome;
   /** Calls back whenever the status has changed; returns what ends that. */
-  readonly subscribe: (fn: () => void) => () => void;
+  get subscribe(): (fn: () => void) => () => void {
+    return (this.#bell ??= new Bell()).on;
+  }
   /** @internal */ _act: Act;
-  #bell = new Bell();
-  #accept!: (yes: boolean) => void;
-  #end!: (o: Outcome) => void;
+  // Most actions are watched by nobody; these come to be when somebody asks for them.
+  #bell?: Bell;
+  #accepted?: Promise<boolean>;
+  #accept?: (yes: boolean) => void;
+  #outcome?: Promise<Outcome>;
+  #end?: (o: Outcome) => void;
+  #sure = false;
 
   constructor(act: Act) {
     this._act = act;
-    this.accepted = new Promise((r) => (this.#accept = r));
-    this.outcome = new Promise((r) => (this.#end = r));
-    this.subscribe = this.#bell.on;
+  }
+
+  /** Keeps what is promised, as far as it is known. */
+  #promise(): void {
+    const { result } = this;
+    if (this.#sure || result) this.#accept?.(this.#sure);
+    if (result) this.#end?.(result);
   }
 
   /** The id under which it is known now. */
@@ -77,15 +97,17 @@ export class Handle {
     if (rank[status] <= rank[this.status]) return;
     this.status = status;
     if (outcome) {
-      this.#accept(status == 'landed' || this._act.ok);
-      this.#end((this.result = outcome));
+      this.#sure ||= status == 'landed' || this._act.ok;
+      this.result = outcome;
+      this.#promise();
     }
-    this.#bell.ring();
+    this.#bell?.ring();
   }
 
   /** @internal */
   _accept(): void {
-    this.#accept(true);
+    this.#sure = true;
+    this.#promise();
     this._to('sent');
   }
 }
@@ -145,7 +167,7 @@ export type Merge = (earlier: any, later: any) => any;
 const encoder = new TextEncoder();
 
 /** How many bytes a text takes. */
-export const bytes = (text: string): number => encoder.encode(text).length;
+export const bytes = (text: string): number => (/[^\0-\x7f]/.test(text) ? encoder.encode(text).length : text.length);
 
 export const parse = (text: string): any => (text ? JSON.parse(text) : undefined);
 
@@ -157,7 +179,8 @@ export function copy(data: unknown, most: number): string {
   const text = JSON.stringify(data) ?? '';
   // JSON.stringify escapes lone surrogates alone; two backslashes before the u are a backslash.
   if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(text)) throw new DoormanError('malformed', 'a text holds half a character');
-  if (depth(parse(text)) > most) throw new DoormanError('malformed', `the data is nested deeper than ${most}`);
+  // Each level takes two characters.
+  if (text.length > 2 * most && depth(parse(text)) > most) throw new DoormanError('malformed', `the data is nested deeper than ${most}`);
   return text;
 }
 

@@ -1,5 +1,6 @@
 let last = 0;
 let count = 0;
+const hex = Array.from({ length: 256 }, (_, x) => (x + 256).toString(16).slice(1));
 
 /**
  * A UUIDv7 (RFC 9562 section 5.7). Those of one millisecond are in order too: the twelve bits after the time count,
@@ -18,5 +19,7 @@ export function uuid(now: number, random: (n: number) => Uint8Array): string {
   b[6] = 0x70 | (count >> 8);
   b[7] = count;
   b[8] = 0x80 | (b[8]! & 63);
-  return Array.from(b, (x, i) => ([4, 6, 8, 10].includes(i) ? '-' : '') + (x + 256).toString(16).slice(1)).join('');
+  let id = '';
+  for (let i = 0; i < 16; i++) id += (i == 4 || i == 6 || i == 8 || i == 10 ? '-' : '') + hex[b[i]!];
+  return id;
 }

@@ -15,6 +15,7 @@ export type { Client, ClientOptions } from './client.ts';
 export type { Conflict, Rest } from './conflict.ts';
 export type { Auth } from './http.ts';
 export type { Draft, SendOptions, StreamOptions } from './options.ts';
+export { http } from './http.ts';
 export type { Stream } from './stream.ts';
 export * from './types.ts';
 
@@ -22,17 +23,28 @@ export * from './types.ts';
 export interface ConnectOptions extends ClientOptions {
   /** The credential: the value of the Authorization header. It is asked again when that is not taken. */
   auth?: Auth;
-  /** Instead of fetch. */
+  /** Instead of {@link http}, which it may wrap. */
   transport?: Transport;
   /** Instead of the real time. */
   clock?: Clock;
 }
 
+// Random bytes for many ids: asking for them takes longer than all else that an id needs.
+const dice = new Uint8Array(2048);
+let used = dice.length;
+
 /** The real time. */
 export const clock: Clock = {
   now: () => Date.now(),
   random: Math.random,
-  id: () => uuid(Date.now(), (n) => crypto.getRandomValues(new Uint8Array(n))),
+  id: () =>
+    uuid(Date.now(), (n) => {
+      if (used + n > dice.length) {
+        crypto.getRandomValues(dice);
+        used = 0;
+      }
+      return dice.subarray(used, (used += n));
+    }),
   after(ms, fn) {
     const t = setTimeout(fn, ms);
     return () => clearTimeout(t);
@@ -50,9 +62,9 @@ export const clock: Clock = {
   },
 };
 
-/** A client of the server at that address; the page's own when it is empty. */
-export function connect(url = '', options: ConnectOptions = {}): Client {
-  const base = url.replace(/\/+$/, '');
+/** A client of the server at that address; the page's own when it is empty. Throws a TypeError for what is no address. */
+export function connect(url: string | URL = '', options: ConnectOptions = {}): Client {
+  const base = `${url}`.replace(/\/+$/, '');
   const time = options.clock ?? clock;
   const transport = options.transport ?? http(base, options.auth);
   const client = new Client(base, options, transport, time, feeds(transport, time));

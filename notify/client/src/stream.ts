@@ -304,7 +304,7 @@ export class Stream<S = any> extends View<S> {
     this._seen = s;
     this._view = undefined;
     const gone = this._chain.filter((a) => this._reached(a));
-    if (gone.length) this._chain = this._chain.filter((a) => !gone.includes(a));
+    if (gone.length) this._chain = this._chain.filter((a) => !this._reached(a));
     for (const a of gone) this.#leave(a.id, true);
     // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
     if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this._era++;

@@ -108,7 +108,8 @@ export class View<S = any> {
 
   /** @internal */
   _fits(a: Act): boolean {
-    a.size = bytes(envelope(this.name, { ...a, ticket: a.id }, this._host.actor)) + (a.session ? 1 : 129);
+    // Its ticket may become another one, and it may get a session yet.
+    a.size = bytes(envelope(this.name, a, this._host.actor)) + (a.ticket == 'genesis' ? 30 : a.ticket ? 1 : 49) + (a.session ? 0 : 128);
     return a.size < this._host.limits.max_body;
   }
 
