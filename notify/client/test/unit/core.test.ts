@@ -1,7 +1,9 @@
 // What the README promises, one by one, with nothing left to chance.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { bytes } from '../../src/act.ts';
 import { uuid } from '../../src/ids.ts';
+import { clock } from '../../src/index.ts';
 import { Stage } from '../sim/wire.ts';
 
 const name = 'journal/1';
@@ -273,10 +275,39 @@ test('a strict action waits until what is before it has landed', () => {
   assert.deepEqual(stage.state(name), ['a', 'b']);
 });
 
+test('what became of an action can be asked for before and after', async () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  const [early, late] = [send('a'), send('b')];
+  const asked = [early.accepted, early.outcome];
+  let calls = 0;
+  const { subscribe } = early;
+  assert.equal(subscribe, early.subscribe, 'React subscribes anew to what is another one each time');
+  subscribe(() => calls++);
+  stage.run();
+  for (const h of [early, late]) assert.deepEqual([await h.accepted, (await h.outcome).status, (await h.outcome).id], [true, 'landed', h.id]);
+  assert.deepEqual(await Promise.all(asked), [true, early.result]);
+  assert.equal(early.outcome, asked[1]);
+  assert.ok(calls > 1);
+  const bad = stream.send('add', { tags: ['bad'], forbid: true });
+  stage.run();
+  stream.conflict!.drop();
+  assert.deepEqual([await bad.accepted, (await bad.outcome).status], [false, 'refused']);
+});
+
+test('a text is as long as its UTF-8', () => {
+  for (const text of ['', 'plain', 'Grüße', '\u{1F600}', '\x7f\x80']) assert.equal(bytes(text), Buffer.byteLength(text), text);
+});
+
 test('ids are UUIDv7, in order also within a millisecond', () => {
   const random = (n: number) => crypto.getRandomValues(new Uint8Array(n));
   const ids = Array.from({ length: 10_000 }, () => uuid(1_700_000_000_000, random));
   for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   assert.deepEqual(ids, [...new Set(ids)].sort());
   assert.equal(parseInt(ids[0]!.replace('-', '').slice(0, 12), 16), 1_700_000_000_000);
+});
+
+test("the browser's ids are different ones, however many are made at once", () => {
+  const ids = Array.from({ length: 10_000 }, () => clock.id());
+  assert.deepEqual(ids, [...new Set(ids)].sort());
+  assert.equal(new Set(ids.map((id) => id.slice(19))).size, ids.length, 'they differ in what is random, too');
 });
