@@ -21,8 +21,9 @@ func newCORS(origins []string) *cors {
 }
 
 const (
-	// The headers of DESIGN section 3, beyond those that every page may send and read.
-	corsSent    = "Content-Type, Prefer, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Traceparent"
+	// The headers of DESIGN section 3, beyond those that every page may send and read, and the credential that
+	// something in front of this program may ask for.
+	corsSent    = "Authorization, Content-Type, Prefer, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Traceparent"
 	corsExposed = "Location, ETag, Retry-After, Preference-Applied"
 	corsMethods = "GET, HEAD, POST"
 	corsMaxAge  = "7200" // seconds; the most that Chromium remembers

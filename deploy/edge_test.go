@@ -60,7 +60,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 		require.Equal(t, http.StatusNoContent, w.Code)
 		require.Equal(t, app, w.Header().Get("Access-Control-Allow-Origin"))
 		require.Contains(t, w.Header().Get("Access-Control-Allow-Methods"), "POST")
-		for _, name := range []string{"Content-Type", "Prefer", "Idempotency-Key", "If-Match", "If-None-Match"} {
+		for _, name := range []string{"Authorization", "Content-Type", "Prefer", "Idempotency-Key", "If-Match", "If-None-Match"} {
 			require.Contains(t, w.Header().Get("Access-Control-Allow-Headers"), name)
 		}
 		require.Empty(t, w.Body.String())
