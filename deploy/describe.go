@@ -18,12 +18,13 @@ func (p *Program) describe(routes *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
-	plain := publicText
+	plain, demo := publicText, ""
 	if p.config.Demo != nil {
-		plain += "GET  /demo/                             three people at work on one order, to try in a browser\n"
-		routes.Handle("GET /demo/", p.config.Demo)
+		demo = "/demo/"
+		plain += "GET  /demo/                            three people at work on one order, to try in a browser\n"
+		routes.Handle("GET "+demo, p.config.Demo)
 	}
-	page, err := welcome.New(p.types, tried, plain)
+	page, err := welcome.New(p.types, tried, plain, demo)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // content is what the template tells.
 type content struct {
 	Style any
+	Demo  string // the path of a page to try; empty when none is served
 	Types []typeContent
 }
 

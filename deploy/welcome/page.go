@@ -44,10 +44,10 @@ func placeholder(id int) string { return fmt.Sprintf("doorman-id-mark-%06d", id)
 var mark = regexp.MustCompile(hostMark + `|doorman-id-mark-([0-9]{6})`)
 
 // New makes the page of the types that are served and their examples, by the name of the type; plain is for who
-// does not take HTML.
-func New(types *aggregate.Registry, tried map[string][]examples.Chain, plain string) (*Page, error) {
+// does not take HTML. Demo is the path of the order desk; empty when it is not served.
+func New(types *aggregate.Registry, tried map[string][]examples.Chain, plain, demo string) (*Page, error) {
 	//nolint:gosec // it is this package's own
-	c := content{Style: template.CSS(style)}
+	c := content{Style: template.CSS(style), Demo: demo}
 	p := &Page{plain: plain}
 	for _, t := range types.Types() {
 		c.Types = append(c.Types, describe(t, tried[t.Name()], &p.ids))

@@ -23,7 +23,7 @@ func newPage(t *testing.T, types ...aggregate.Type) *Page {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	p, err := New(registry, examples.All(registry), "plain\n")
+	p, err := New(registry, examples.All(registry), "plain\n", "")
 	require.NoError(t, err)
 	return p
 }
@@ -147,4 +147,14 @@ func TestEverythingIsEscaped(t *testing.T) {
 	require.Contains(t, text, html.EscapeString(hostile))
 	require.Contains(t, html.UnescapeString(text), `'\''; id; '\''`)
 	require.Contains(t, text, "To see refused")
+}
+
+func TestTheOrderDeskIsFoundWhereItIsServed(t *testing.T) {
+	t.Parallel()
+	registry, err := aggregate.NewRegistry(order.Type())
+	require.NoError(t, err)
+	with, err := New(registry, examples.All(registry), "plain\n", "/demo/")
+	require.NoError(t, err)
+	require.Contains(t, visit(with, "localhost:8080").Body.String(), `<a href="/demo/">`)
+	require.NotContains(t, visit(newPage(t, order.Type()), "localhost:8080").Body.String(), "demo")
 }
