@@ -1,7 +1,6 @@
 /** The three people of the page, each with a client of their own, and what they all do together. */
 import type { Client, Conflict, Handle, SendOptions, Stream } from '../../../notify/client/src/index.ts';
-import { connect } from '../../../notify/client/src/index.ts';
-import { http } from '../../../notify/client/src/http.ts';
+import { connect, http } from '../../../notify/client/src/index.ts';
 import { persist } from '../../../notify/client/src/persist.ts';
 import { Ledger } from './ledger.ts';
 import type { Action } from './ledger.ts';

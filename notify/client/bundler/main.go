@@ -37,7 +37,9 @@ func bundle(folder string) error {
 		MinifyIdentifiers:   true,
 		MinifySyntax:        true,
 		// What begins with an underscore is the package's own: no user and no other module names it.
-		MangleProps:   `^_[a-z]`,
+		MangleProps: `^_[a-z]`,
+		// A field that is only declared is no code.
+		TsconfigRaw:   `{"compilerOptions":{"useDefineForClassFields":false}}`,
 		LegalComments: api.LegalCommentsNone,
 		Charset:       api.CharsetUTF8,
 	})

@@ -174,13 +174,21 @@ export const parse = (text: string): any => (text ? JSON.parse(text) : undefined
 const depth = (v: any): number =>
   v && typeof v == 'object' ? 1 + Object.values(v).reduce((d: number, x) => Math.max(d, depth(x)), 0) : 0;
 
+export const malformed = (message: string): DoormanError => new DoormanError('malformed', message);
+
 /** Copies data as JSON. What the server would certainly refuse does not get that far. */
 export function copy(data: unknown, most: number): string {
-  const text = JSON.stringify(data) ?? '';
+  let text;
+  let deep;
+  try {
+    text = JSON.stringify(data) ?? '';
+    deep = text.length > 2 * most ? depth(parse(text)) : 0; // Each level takes two characters.
+  } catch (e) {
+    throw malformed(`${e}`); // A BigInt, a circle, or too deep to be walked.
+  }
   // JSON.stringify escapes lone surrogates alone; two backslashes before the u are a backslash.
-  if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(text)) throw new DoormanError('malformed', 'a text holds half a character');
-  // Each level takes two characters.
-  if (text.length > 2 * most && depth(parse(text)) > most) throw new DoormanError('malformed', `the data is nested deeper than ${most}`);
+  if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(text)) throw malformed('a text holds half a character');
+  if (deep > most) throw malformed(`the data is nested deeper than ${most}`);
   return text;
 }
 

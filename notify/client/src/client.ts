@@ -1,5 +1,5 @@
 import type { Act } from './act.ts';
-import { call, envelope } from './act.ts';
+import { call, envelope, malformed } from './act.ts';
 import { jitter } from './feed.ts';
 import type { StreamOptions } from './options.ts';
 import { Stream } from './stream.ts';
@@ -41,6 +41,8 @@ export class Client {
   };
   /** Whether pushes arrive at the moment. */
   connected = false;
+  /** Whether it was closed: nothing can be sent any more. */
+  closed = false;
   /** What else ends with it. @internal */
   closing?: () => void;
   readonly actor?: string;
@@ -56,7 +58,6 @@ export class Client {
   /** Ends the pause after a failure. */
   #pause?: () => void;
   #pumping = false;
-  #closed = false;
   #feed?: Feeding;
 
   constructor(
@@ -71,7 +72,7 @@ export class Client {
     this.id = () => clock.id();
     this.now = () => clock.now();
     const start = (sessions: string[], chains: Parameters<Parameters<Persistence['open']>[1]>[1] = []) => {
-      if (this.#closed) return;
+      if (this.closed) return;
       this.session = sessions[0]!;
       // What is restored may have been sent by a session of long ago.
       this.#sessions = [...new Set([...sessions, ...chains.flatMap(([, c]) => c.map((a) => a.session))])].filter(Boolean);
@@ -87,7 +88,7 @@ export class Client {
 
   /** A stream to look at and to send to; the same one for the same name. */
   stream<S = any>(name: string, options?: StreamOptions<S>): Stream<S> {
-    if (!/^[a-z][a-z0-9_-]{0,127}\/[A-Za-z0-9][\w.:-]{0,127}$/.test(name)) throw new DoormanError('malformed', `no stream has the name ${name}`);
+    if (!/^[a-z][a-z0-9_-]{0,127}\/[A-Za-z0-9][\w.:-]{0,127}$/.test(name)) throw malformed(`no stream has the name ${name}`);
     const { size } = this.#streams;
     if (!this.#streams.has(name) && size >= this.limits.max_watched) throw new DoormanError('too_large', `${size} streams are open already`);
     const s = this.#stream(name);
@@ -117,7 +118,7 @@ export class Client {
 
   /** Ends everything; what has not been sent stays with `persist`. */
   close(): void {
-    this.#closed = true;
+    this.closed = true;
     this.closing?.();
     this.#feed?.close();
     this.options.persist?.close();
@@ -133,7 +134,7 @@ export class Client {
   #flush(): void {
     const all = [...this.#stirred];
     this.#stirred.clear();
-    if (!this.#closed) for (const s of all) s._flush();
+    if (!this.closed) for (const s of all) s._flush();
     this.#soon();
   }
 
@@ -142,7 +143,7 @@ export class Client {
     this.#pumping = true;
     this.clock.soon(() => {
       this.#pumping = false;
-      if (this.#feed && !this.#closed) this.#pump();
+      if (this.#feed && !this.closed) this.#pump();
     });
   }
 
@@ -184,7 +185,8 @@ export class Client {
     for (const stream of streams) {
       for (const act of stream._ready(room > 0)) {
         size += act.size;
-        if (post.length >= max_array || size > max_body || (act.solo && post.length) || (!act.tries && room-- <= 0)) return post;
+        // Alone it leaves even if it is too large for a server whose limits were not known yet: that says so.
+        if ((post.length && (post.length >= max_array || size > max_body || act.solo)) || (!act.tries && room-- <= 0)) return post;
         post.push({ stream, act, id: act.id });
         if (act.solo) return post;
       }
@@ -238,7 +240,7 @@ export class Client {
     this.#asked.set(s, ids);
     let tries = 0;
     const ask = () => {
-      if (s._asking == ids && !this.#closed)
+      if (s._asking == ids && !this.closed)
         this.transport.statuses(ids, (list) => (list ? s._statuses(ids, list) : this.clock.after(jitter(this.clock, tries++), ask)));
     };
     ask();
@@ -261,7 +263,10 @@ export class Client {
     else if (name == 'parked') s._parked(data.id);
     else if (name == 'rejected') s._rejected(data.id, data);
     else if (data.id) s._rejected(data.id, { reason: data.code, detail: data.detail });
-    else call(this.options.onError, data);
+    else {
+      if (data.code == 'unknown_type') s._nowhere();
+      call(this.options.onError, data);
+    }
   }
 
   /** @internal */

@@ -68,7 +68,6 @@ export class Conflict {
     return this.rejection.reason;
   }
 
-
   /** Sends it again, based on what is shown here; the rest follows unless it is to be dropped. */
   retry({ rest = 'carry' }: Rest = {}): void {
     this.#decide('retry', rest);
@@ -76,7 +75,8 @@ export class Conflict {
 
   /** Sends it with other data. Throws what `send` throws. */
   edit(data: unknown, { rest = 'carry' }: Rest = {}): void {
-    copy(data, this._chain._host.limits.max_depth - 2);
+    const { _chain, _root } = this;
+    _chain._check({ ..._root, text: copy(data, _chain._host.limits.max_depth - 2) });
     this.#decide('edit', rest, data);
   }
 
@@ -109,6 +109,7 @@ export class Conflict {
 /** What a conflict needs of its stream. */
 export interface Chain {
   _chain: Act[];
+  _check(a: Act): void;
   _host: { limits: { max_depth: number }; id(): string };
   _settle(): void;
 }

@@ -17,7 +17,7 @@ const later = (r: Response): number | undefined => {
 
 /** The server at that address, by fetch. */
 export function http(base: string, auth?: Auth): Transport {
-  const refused = {};
+  new Request(base + '/v1/'); // Throws for what is no address.
   let credential: Promise<string | undefined> | undefined;
   const ask = (renew: boolean) => {
     const p = (async () => auth?.(renew))();
@@ -31,9 +31,9 @@ export function http(base: string, auth?: Auth): Transport {
       let value: string | undefined;
       try {
         value = await mine;
-      } catch {
+      } catch (problem) {
         if (credential == mine) credential = undefined;
-        throw refused;
+        throw { problem };
       }
       if (value) headers.Authorization = value;
       const r = await fetch(base + '/v1/' + path, { signal: AbortSignal.timeout(POST), ...init, headers, cache: 'no-store' });
@@ -53,7 +53,7 @@ export function http(base: string, auth?: Auth): Transport {
     post(body, done) {
       request('commands', { method: 'POST', body }, { ...json })
         .then(async (r) => done({ status: r.status, body: await r.json().catch(() => 0), later: later(r) }))
-        .catch((e) => done({ status: e == refused ? 401 : 0 }));
+        .catch((e) => done({ status: 'problem' in e ? 401 : 0 }));
     },
     statuses(ids, done) {
       const parts: Promise<CommandView[]>[] = [];
@@ -96,7 +96,7 @@ function listen(
     }
   };
   run()
-    .catch(() => undefined)
+    .catch((e) => ('problem' in e ? e : undefined))
     .then((why) => {
       clearTimeout(dog);
       stop.abort();

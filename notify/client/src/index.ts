@@ -14,8 +14,8 @@ export type { Handle, Merge } from './act.ts';
 export type { Client, ClientOptions } from './client.ts';
 export type { Conflict, Rest } from './conflict.ts';
 export type { Auth } from './http.ts';
-export type { Draft, SendOptions, StreamOptions } from './options.ts';
 export { http } from './http.ts';
+export type { Draft, SendOptions, StreamOptions } from './options.ts';
 export type { Stream } from './stream.ts';
 export * from './types.ts';
 

@@ -33,6 +33,8 @@ export interface Host {
   session: string;
   actor?: string;
   limits: Limits;
+  /** Nothing is sent any more. */
+  closed: boolean;
   /** Older actions than this many ms are asked about after a reload. */
   oldest: number;
   id(): string;

@@ -23,7 +23,6 @@ export class Stream<S = any> extends View<S> {
   /** The next state counts whatever its version, and is applied with what became of the pending. @internal */ _lost = true;
   /** A state that waits for that. @internal */ _gate?: Snapshot;
   /** The ids that are being asked about. @internal */ _asking?: string[];
-  /** Nobody uses it any more. @internal */ _closed = false;
   #left = new Map<string, boolean>();
   #conflict?: Conflict;
   #told?: Conflict;
@@ -267,6 +266,13 @@ export class Stream<S = any> extends View<S> {
     if (s.command) this._landed(s.command.id, s.version, s.position);
     this.#conflict?._update(s);
     this._host.stir(this);
+  }
+
+  /** The server has no such streams: what is sent is refused, instead of waiting for a first state. @internal */
+  _nowhere(): void {
+    this._rec.ticket ||= 'genesis';
+    if (!this._base) this.#start('genesis');
+    this._touch();
   }
 
   /** The feed does not go on from where it was. @internal */

@@ -1,5 +1,5 @@
 import type { Act } from './act.ts';
-import { Bell, bytes, copy, envelope, Handle, parse } from './act.ts';
+import { Bell, bytes, copy, envelope, Handle, malformed, parse } from './act.ts';
 import type { Draft, Host, SendOptions, StreamOptions } from './options.ts';
 import type { Stream } from './stream.ts';
 import type { Snapshot } from './types.ts';
@@ -18,6 +18,7 @@ export class View<S = any> {
   /** The first base there was. @internal */ _first?: string;
   /** Counts how often something was shown that others did. @internal */ _era = 0;
   /** The state with what is pending. @internal */ _view?: { state: S };
+  /** Nobody uses it any more. @internal */ _closed = false;
   /** @internal */ _bell = new Bell();
 
   /** @internal */
@@ -83,8 +84,9 @@ export class View<S = any> {
   }
 
   #send(type: string, data: unknown, { merge, policy = 'ticket' }: SendOptions, pin?: string): Handle {
-    if (!type) throw new DoormanError('malformed', `a command has a type`);
-    const { limits, session, id, now } = this._host;
+    const { limits, session, id, now, closed } = this._host;
+    if (closed || this._closed) throw new DoormanError('closed', `${this.name} was closed`);
+    if (!type || !/^[a-z][a-z0-9_-]{0,127}$/.test(type)) throw malformed(`no command has the type ${type}`);
     const text = copy(data, limits.max_depth - 2);
     const last = this._chain.at(-1);
     const act: Act = {
@@ -99,11 +101,16 @@ export class View<S = any> {
         return this.#handle(last);
       }
     }
-    if (!this._fits(act)) throw new DoormanError('too_large', `the command is larger than ${limits.max_body} bytes`);
+    this._check(act);
     const view = this._view;
     this._chain.push(act);
     if (view) this._view = { state: this.#predict(view.state, act) };
     return this.#handle(act);
+  }
+
+  /** @internal */
+  _check(a: Act): void {
+    if (!this._fits(a)) throw new DoormanError('too_large', `the command is larger than ${this._host.limits.max_body} bytes`);
   }
 
   /** @internal */

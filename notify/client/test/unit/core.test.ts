@@ -58,7 +58,12 @@ test('data is copied, and what the server would never take is refused before any
   stream.send('look', deep[0]);
   assert.throws(() => stream.send('add', '\ud800'), code('malformed'));
   stream.send('look', '\\ud800 and \u{1F600}');
-  assert.throws(() => stream.send('', 1), code('malformed'));
+  for (const type of ['', undefined, 5, 'No Such Type']) assert.throws(() => stream.send(type as string, 1), code('malformed'));
+  const circle: any = {};
+  circle.itself = { circle };
+  let abyss: any = 1;
+  for (let i = 0; i < 100_000; i++) abyss = { abyss };
+  for (const bad of [circle, abyss, 5n]) assert.throws(() => stream.send('add', bad), code('malformed'));
   assert.throws(() => stage.client('eve').stream('No Such Name'), code('malformed'));
   stage.time.settle();
   assert.deepEqual(stage.posts.flatMap((p) => p.body).map((c) => c.type), ['add', 'look', 'look']);
@@ -238,6 +243,54 @@ test('after a failure the same ids go out again, not before Retry-After, and als
   assert.equal(stage.posts.length, 0);
   stage.time.pass(1000);
   assert.equal(stage.posts[0]!.body[0].id, h.id);
+});
+
+test('on a stream or a client that was closed nothing can be sent that would never leave', () => {
+  const { stage, client, stream, send } = begin({ fresh: true });
+  const a = send('a');
+  stream.close();
+  assert.throws(() => send('b'), code('closed'));
+  stage.run();
+  assert.equal(a.status, 'landed', 'what was pending before goes on');
+  assert.throws(() => send('b'), code('closed'));
+  const again = client.stream<string[]>(name, options);
+  again.send('add', { tags: ['b'] });
+  stage.run();
+  assert.deepEqual(stage.state(name), ['a', 'b']);
+  client.close();
+  assert.throws(() => again.send('add', { tags: ['c'] }), code('closed'));
+});
+
+test('of a type that the server does not know nothing hangs: it is refused, as a conflict', async () => {
+  const { stage, client, stream, send } = begin();
+  const told: string[] = [];
+  stream._know({ onConflict: (c) => told.push(c.reason) });
+  const a = send('a');
+  client.event('refused', { stream: name, code: 'unknown_type' });
+  stage.time.settle();
+  assert.deepEqual(stage.posts[0]!.body.map((c) => [c.id, c.ticket]), [[a.id, 'genesis']]);
+  stage.posts.shift()!.answer({ status: 404, body: [{ status: 404, code: 'unknown_type' }] });
+  stage.time.pass(20);
+  assert.deepEqual(told, ['unknown_type']);
+  stream.conflict!.drop();
+  assert.equal((await a.outcome).status, 'refused');
+});
+
+test('what turns out to be larger than the server takes is refused by it, and stops nothing', () => {
+  const { stage, client, stream } = begin({ fresh: true });
+  stream.send('add', { tags: ['x'.repeat(2000)] });
+  client.limits.max_body = 1000;
+  stage.time.settle();
+  assert.equal(stage.posts.length, 1);
+  stage.posts.shift()!.answer({ status: 413, body: { code: 'too_large' } });
+  stage.time.pass(1000);
+  const c = stream.conflict!;
+  assert.equal(c.reason, 'too_large');
+  assert.throws(() => c.edit({ tags: ['y'.repeat(2000)] }), code('too_large'));
+  assert.equal(c.decided, false);
+  c.edit({ tags: ['y'] });
+  stage.run();
+  assert.deepEqual(stage.state(name), ['y']);
 });
 
 test('one that spoils a whole array is found by sending each alone', () => {

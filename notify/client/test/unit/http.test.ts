@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { http } from '../../src/http.ts';
+import { connect, http } from '../../src/index.ts';
 import type { Answer } from '../../src/types.ts';
 
 async function serve(handle: (q: IncomingMessage, r: ServerResponse, body: string) => void): Promise<{ url: string; close(): void }> {
@@ -42,6 +42,16 @@ test('on 401 a new credential is asked for once, and the same goes out again', a
 test('without a credential nothing leaves, and nothing is of unknown fate', async () => {
   const t = http('http://127.0.0.1:1', () => Promise.reject(new Error('not signed in')));
   assert.deepEqual(await post(t), { status: 401 });
+});
+
+test('why there is no credential is told, and what is no address at once', async () => {
+  const signedOut = new Error('not signed in');
+  const t = http('http://127.0.0.1:1', () => Promise.reject(signedOut));
+  const why = await new Promise((end) => t.listen({ streams: [], sessions: [], deliver: 'state' }, false, { open() {}, event() {}, mark() {}, end }));
+  assert.deepEqual(why, { problem: signedOut });
+  assert.throws(() => connect('doorman.example'), TypeError);
+  assert.throws(() => connect(), TypeError, 'only a page has one of its own');
+  connect(new URL('http://127.0.0.1:1')).close();
 });
 
 test('what nobody answers is of unknown fate', async () => {
