@@ -149,7 +149,7 @@ await alone(async (p, context) => {
   figure('… tasks observed as long', '0', `${long.length} in all ${size.bursts}`);
   figure('… the loop that sends them', '', `${middle(loop)} ms`);
   figure('… until all are confirmed', 'in order', `in order, ${middle(all)} s`);
-  figure('… heap, collected, before and after', 'the same', `${(before / 1e6).toFixed(2)} and ${(after / 1e6).toFixed(2)} MB`);
+  figure('… heap, collected, before and after all', 'the same', `${(before / 1e6).toFixed(2)} and ${(after / 1e6).toFixed(2)} MB`);
 });
 
 await alone(async (p) => {
