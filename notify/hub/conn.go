@@ -28,6 +28,8 @@ type Conn struct {
 	slow         bool                 // it was owed too much
 	slot, place  int                  // among the beats
 
+	// ahead are commands whose outcomes were told before they were noted. It is used by who serves the connection.
+	ahead   map[commands.ID]bool
 	wants   []commands.Stream // what the hub's Interest was told, with the sessions; nil: nothing
 	closing sync.Once
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/notify/hub"
 )
@@ -53,5 +54,40 @@ func TestWhatIsReadFromTheLogRaisesADoubt(t *testing.T) {
 		messages := p.take()
 		require.Len(t, messages, 1)
 		require.Contains(t, string(messages[0].Data), lost.ID.String())
+	})
+}
+
+// A command that was sent again is answered from the store, which may know more than has been noted: that it was
+// parked is not told after that.
+func TestWhatWasToldToHaveLandedIsNotToldToBeParked(t *testing.T) {
+	t.Parallel()
+	onStage(t, nil, func(s *stage) {
+		p := s.watch(&hub.Request{Sessions: []string{"mine"}})
+		p.take()
+		w := waiting(stream(1), "mine")
+		s.book.commit(&aggregate.Result{Park: []*aggregate.Waiting{w}})
+		landed := landing(w.Stream, "mine", 1)
+		landed.ID = w.ID
+		result := &aggregate.Result{Outcomes: []*commands.Outcome{landed}}
+		covered := s.book.commit(result) // the feed is told later
+		again := aggregate.Answer{Ruling: aggregate.Repeat, ID: w.ID, Stream: w.Stream, Session: "mine"}
+		before := store.Range{First: covered.First, Last: covered.First - 1}
+		s.feed.Observe(before, &aggregate.Result{Answers: []aggregate.Answer{again}})
+		synctest.Wait()
+		s.feed.Observe(before, &aggregate.Result{Extend: []*aggregate.Waiting{w}})
+		synctest.Wait()
+		s.feed.Observe(covered, result)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var told []string
+		for _, m := range p.take() {
+			told = append(told, m.Event)
+		}
+		require.Equal(t, []string{commands.PushLanded, commands.PushLanded}, told)
+		w.ID = commands.NewID()
+		s.feed.Observe(store.Range{First: 2, Last: 1}, &aggregate.Result{Park: []*aggregate.Waiting{w}})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Len(t, p.take(), 1)
 	})
 }

@@ -87,7 +87,7 @@ func (h *Hub) serve(c *Conn, t *turn, inTime bool) {
 		c.end("slow")
 		return
 	}
-	if err := h.render(c.deliver, t); err != nil {
+	if err := h.render(c, t); err != nil {
 		h.config.Log.Warn("a connection could not be told; it will resume", "err", err)
 		c.end("unavailable")
 		return

@@ -15,11 +15,11 @@ const readTime = 10 * time.Second
 var null = []byte("null")
 
 // render makes messages of what is owed.
-func (h *Hub) render(deliver Deliver, t *turn) error {
+func (h *Hub) render(c *Conn, t *turn) error {
 	for i := range t.items {
 		it := &t.items[i]
 		if it.private != nil {
-			m, known, err := h.renderPrivate(it.private)
+			m, known, err := h.renderPrivate(c, it.private, t.mark)
 			if err != nil {
 				return err
 			}
@@ -28,7 +28,7 @@ func (h *Hub) render(deliver Deliver, t *turn) error {
 			}
 			continue
 		}
-		text, err := h.renderItem(it, deliver == DeliverTicket)
+		text, err := h.renderItem(it, c.deliver == DeliverTicket)
 		if err != nil {
 			return err
 		}
@@ -124,14 +124,16 @@ func (h *Hub) position(n uint64) commands.Position {
 	return commands.Position{Epoch: h.config.Epoch, N: n}
 }
 
-// renderPrivate renders what only a session is told; known is false when there is nothing to tell.
-func (h *Hub) renderPrivate(p *private) (m Message, known bool, err error) {
+// renderPrivate renders what only a session is told; known is false when there is nothing to tell. Everything up to
+// end has been noted.
+func (h *Hub) renderPrivate(c *Conn, p *private, end uint64) (m Message, known bool, err error) {
 	ctx, cancel := context.WithTimeout(h.ctx, readTime)
 	defer cancel()
 	switch {
 	case p.waiting != nil:
-		return Message{commands.PushParked, p.waiting.AppendTo(nil)}, true, nil
+		return Message{commands.PushParked, p.waiting.AppendTo(nil)}, !c.ahead[p.waiting.ID], nil
 	case p.outcome != nil:
+		delete(c.ahead, p.outcome.ID)
 		m, err = h.renderOutcome(ctx, p.outcome)
 		return m, err == nil, err
 	case p.answer.Ruling == aggregate.Conflict:
@@ -139,17 +141,24 @@ func (h *Hub) renderPrivate(p *private) (m Message, known bool, err error) {
 			Detail: "another command has this id"}
 		return Message{commands.PushRefused, view.AppendTo(nil)}, true, nil
 	}
-	return h.renderAgain(ctx, p.answer.ID)
+	return h.renderAgain(ctx, c, p.answer.ID, end)
 }
 
-// renderAgain tells a session that sent a command again what became of it.
-func (h *Hub) renderAgain(ctx context.Context, id commands.ID) (m Message, known bool, err error) {
+// renderAgain tells a session that sent a command again what became of it, which may be more than has been noted:
+// that it waits, as was known before, is not told after that.
+func (h *Hub) renderAgain(ctx context.Context, c *Conn, id commands.ID, end uint64) (m Message, known bool, err error) {
 	found, err := h.config.Reader.Status(ctx, []commands.ID{id})
 	if err != nil {
 		return m, false, fmt.Errorf("read where a command stands: %w", err)
 	}
 	switch {
 	case found[0].Outcome != nil:
+		if found[0].Outcome.Position > end {
+			if c.ahead == nil {
+				c.ahead = map[commands.ID]bool{}
+			}
+			c.ahead[id] = true
+		}
 		m, err = h.renderOutcome(ctx, found[0].Outcome)
 		return m, err == nil, err
 	case found[0].Waiting != nil:
