@@ -8,7 +8,7 @@ import (
 )
 
 // Lapse is how long a member counts as living after it was seen.
-const Lapse = 4 * time.Second
+const Lapse = 3500 * time.Millisecond
 
 // Member is one worker process.
 type Member struct {
