@@ -12,6 +12,7 @@ const titles: Record<string, string> = {
   refused: 'The order says no',
   policy_forbidden: 'Not allowed',
   predecessor_missing: 'The action before it never came',
+  too_old: 'Still wanted? It is from an earlier visit',
 };
 
 const now = (o: Order | null): string => {
