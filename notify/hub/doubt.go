@@ -39,6 +39,19 @@ func (d *doubt) raise() {
 	}
 }
 
+// note takes outcomes, also of sessions that nobody follows at the moment: they may come back while the store is
+// being asked.
+func (d *doubt) note(outcomes []*commands.Outcome) {
+	if d.settled == nil {
+		return
+	}
+	for _, o := range outcomes {
+		if o.Session != "" {
+			d.settled[o.ID] = true
+		}
+	}
+}
+
 // resolveDoubts asks the store for parked commands whenever some may not have been told.
 func (h *Hub) resolveDoubts() {
 	pause := time.NewTicker(doubtEvery)

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,5 +90,50 @@ func TestWhatWasToldToHaveLandedIsNotToldToBeParked(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Len(t, p.take(), 1)
+	})
+}
+
+// late answers WaitingOf with what was true before something happened.
+type late struct {
+	*logbook
+	meanwhile func()
+}
+
+func (l *late) WaitingOf(ctx context.Context, sessions []string, limit int) ([]store.CommandStatus, error) {
+	found, err := l.logbook.WaitingOf(ctx, sessions, limit)
+	if then := l.meanwhile; then != nil {
+		l.meanwhile = nil
+		then()
+	}
+	return found, err
+}
+
+// What lands while the store is being asked is not told to be parked, also to a reader that was away meanwhile.
+func TestWhatLandsWhileTheStoreIsAskedIsNotToldToBeParked(t *testing.T) {
+	t.Parallel()
+	reader := &late{}
+	onStage(t, func(c *hub.Config) {
+		reader.logbook = c.Reader.(*logbook)
+		c.Reader = reader
+	}, func(s *stage) {
+		p := s.watch(&hub.Request{Sessions: []string{"mine"}})
+		w := waiting(stream(1), "mine")
+		s.book.commit(&aggregate.Result{Park: []*aggregate.Waiting{w}})
+		var again *pad
+		reader.meanwhile = func() {
+			p.conn.Close()
+			landed := landing(w.Stream, "mine", 1)
+			landed.ID = w.ID
+			s.land(landed)
+			again = s.watch(&hub.Request{Sessions: []string{"mine"}, After: &commands.Position{Epoch: epoch}})
+		}
+		s.feed.Doubt()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		var told []string
+		for _, m := range again.take() {
+			told = append(told, m.Event)
+		}
+		require.Equal(t, []string{commands.PushLanded}, told)
 	})
 }

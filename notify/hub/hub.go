@@ -136,6 +136,7 @@ func (h *Hub) note(c *feed.Commit) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.end = max(h.end, c.Covered.Last)
+	h.doubt.note(c.Outcomes)
 	if len(h.conns) == 0 {
 		return
 	}
@@ -151,9 +152,6 @@ func (h *Hub) note(c *feed.Commit) {
 		}
 		if len(h.sessions[o.Session]) > 0 {
 			h.owe(o.Session, &private{position: o.Position, outcome: o})
-			if h.doubt.settled != nil {
-				h.doubt.settled[o.ID] = true
-			}
 		}
 	}
 	if len(h.sessions) == 0 {
