@@ -126,6 +126,7 @@ func TestWhatLandsWhileTheStoreIsAskedIsNotToldToBeParked(t *testing.T) {
 			landed.ID = w.ID
 			s.land(landed)
 			again = s.watch(&hub.Request{Sessions: []string{"mine"}, After: &commands.Position{Epoch: epoch}})
+			s.land(landing(stream(9), "mine", 1))
 		}
 		s.feed.Doubt()
 		time.Sleep(10 * time.Second)
@@ -134,6 +135,6 @@ func TestWhatLandsWhileTheStoreIsAskedIsNotToldToBeParked(t *testing.T) {
 		for _, m := range again.take() {
 			told = append(told, m.Event)
 		}
-		require.Equal(t, []string{commands.PushLanded}, told)
+		require.Equal(t, []string{commands.PushLanded, commands.PushLanded}, told)
 	})
 }
