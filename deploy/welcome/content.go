@@ -57,7 +57,7 @@ func describe(t aggregate.Type, chains []examples.Chain, ids *int) typeContent {
 }
 
 func describeChain(t aggregate.Type, chain examples.Chain, i int, ids *int) chainContent {
-	next := func() string { *ids++; return placeholder(*ids) }
+	next := func() string { *ids++; return idMark(*ids) }
 	stream := t.Name() + "/" + next()
 	c := chainContent{Title: "To try on a new stream", Path: "/v1/streams/" + stream,
 		Watch: "curl -N " + hostMark + "/v1/notifications?stream=" + stream}

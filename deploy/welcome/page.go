@@ -39,7 +39,7 @@ var _ http.Handler = (*Page)(nil)
 // that a type's own text has them by intent alone, which then shows an id or the address in their place.
 const hostMark = "doorman-address-mark"
 
-func placeholder(id int) string { return fmt.Sprintf("doorman-id-mark-%06d", id) }
+func idMark(id int) string { return fmt.Sprintf("doorman-id-mark-%06d", id) }
 
 var mark = regexp.MustCompile(hostMark + `|doorman-id-mark-([0-9]{6})`)
 

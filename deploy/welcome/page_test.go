@@ -135,7 +135,7 @@ type happened interface{ happened() }
 // What types say of themselves is text, whatever it looks like: to HTML, to a shell, and to the page's own marks.
 func TestEverythingIsEscaped(t *testing.T) {
 	t.Parallel()
-	hostile := "</pre><script>alert('1')</script> " + placeholder(999_999) + " " + placeholder(0)
+	hostile := "</pre><script>alert('1')</script> " + idMark(999_999) + " " + idMark(0)
 	example, err := json.Marshal(hostile + "'; id; '")
 	require.NoError(t, err)
 	d := aggregate.Define[happened]("odd", struct{}{}, aggregate.Settings{})
