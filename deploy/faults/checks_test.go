@@ -100,7 +100,7 @@ func TestTheAuditFindsWhatAReaderIsNotTold(t *testing.T) {
 	event := func(version uint64) string { return fmt.Sprintf(`{"version":%d,"data":{"n":1}}`, version) }
 	newReader := func() *reader {
 		return &reader{name: "a reader", deliver: "events", session: "mine", streams: []commands.Stream{checked}, found: &complaints{},
-			moved: make(chan struct{}), known: map[commands.Stream]*known{checked: {}}, own: map[commands.ID]fate{}, heard: map[commands.ID][]string{}}
+			moved: make(chan struct{}), known: map[commands.Stream]*known{checked: {}}, own: map[commands.ID]settled{}, heard: map[commands.ID][]string{}}
 	}
 	r := newReader()
 	r.take(told(1, 1, rows[0].id, event(1)))
@@ -118,4 +118,21 @@ func TestTheAuditFindsWhatAReaderIsNotTold(t *testing.T) {
 	missed := strings.Join(r.found.take(), "\n")
 	require.Contains(t, missed, "was told the landings [2]")
 	require.Equal(t, 2, strings.Count(missed, "was not told that"))
+
+	r = newReader()
+	r.opened = 1
+	parked := &contracttest.Block{Event: commands.PushParked, Data: []byte(fmt.Sprintf(`{"id":%q}`, rows[0].id))}
+	landed := &contracttest.Block{Event: commands.PushLanded, Data: []byte(fmt.Sprintf(`{"id":%q,"position":"epoch-1"}`, rows[0].id))}
+	for _, b := range []*contracttest.Block{parked, landed} {
+		r.take(b)
+	}
+	require.Empty(t, r.found.take())
+	r.take(parked)
+	require.Contains(t, strings.Join(r.found.take(), "\n"), "is told to be parked after it was landed")
+	r.opened++
+	r.take(parked)
+	require.Empty(t, r.found.take(), "what came after the mark is repeated on the next connection")
+	r.from = 1
+	r.take(parked)
+	require.Contains(t, strings.Join(r.found.take(), "\n"), "is told to be parked after it was landed")
 }

@@ -93,6 +93,54 @@ func TestWhatWasToldToHaveLandedIsNotToldToBeParked(t *testing.T) {
 	})
 }
 
+// So it is also where more has been noted by then, and is told only after that.
+func TestWhatWasToldToHaveLandedIsNotToldToBeParkedByWhatIsOwedAlready(t *testing.T) {
+	t.Parallel()
+	reader := &slow{}
+	onStage(t, func(c *hub.Config) {
+		reader.logbook = c.Reader.(*logbook)
+		c.Reader = reader
+	}, func(s *stage) {
+		p := s.watch(&hub.Request{Sessions: []string{"mine"}})
+		p.take()
+		w := waiting(stream(1), "mine")
+		s.book.commit(&aggregate.Result{Park: []*aggregate.Waiting{w}})
+		again := &aggregate.Result{Answers: []aggregate.Answer{{Ruling: aggregate.Repeat, ID: w.ID, Stream: w.Stream, Session: "mine"}}}
+		before := store.Range{First: 1, Last: 0}
+		reader.meanwhile = func() { // the next turn finds all of it
+			s.feed.Observe(before, again)
+			s.feed.Observe(before, &aggregate.Result{Extend: []*aggregate.Waiting{w}})
+			landed := landing(w.Stream, "mine", 1)
+			landed.ID = w.ID
+			result := &aggregate.Result{Outcomes: []*commands.Outcome{landed}}
+			s.feed.Observe(s.book.commit(result), result)
+		}
+		s.feed.Observe(before, again)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var told []string
+		for _, m := range p.take() {
+			told = append(told, m.Event)
+		}
+		require.Equal(t, []string{commands.PushParked, commands.PushLanded, commands.PushLanded}, told)
+	})
+}
+
+// slow answers Status with what was true before something happened.
+type slow struct {
+	*logbook
+	meanwhile func()
+}
+
+func (l *slow) Status(ctx context.Context, ids []commands.ID) ([]store.CommandStatus, error) {
+	found, err := l.logbook.Status(ctx, ids)
+	if then := l.meanwhile; then != nil {
+		l.meanwhile = nil
+		then()
+	}
+	return found, err
+}
+
 // late answers WaitingOf with what was true before something happened.
 type late struct {
 	*logbook

@@ -19,7 +19,7 @@ func (h *Hub) render(c *Conn, t *turn) error {
 	for i := range t.items {
 		it := &t.items[i]
 		if it.private != nil {
-			m, known, err := h.renderPrivate(c, it.private, t.mark)
+			m, known, err := h.renderPrivate(c, it.private)
 			if err != nil {
 				return err
 			}
@@ -124,9 +124,8 @@ func (h *Hub) position(n uint64) commands.Position {
 	return commands.Position{Epoch: h.config.Epoch, N: n}
 }
 
-// renderPrivate renders what only a session is told; known is false when there is nothing to tell. Everything up to
-// end has been noted.
-func (h *Hub) renderPrivate(c *Conn, p *private, end uint64) (m Message, known bool, err error) {
+// renderPrivate renders what only a session is told; known is false when there is nothing to tell.
+func (h *Hub) renderPrivate(c *Conn, p *private) (m Message, known bool, err error) {
 	ctx, cancel := context.WithTimeout(h.ctx, readTime)
 	defer cancel()
 	switch {
@@ -141,19 +140,19 @@ func (h *Hub) renderPrivate(c *Conn, p *private, end uint64) (m Message, known b
 			Detail: "another command has this id"}
 		return Message{commands.PushRefused, view.AppendTo(nil)}, true, nil
 	}
-	return h.renderAgain(ctx, c, p.answer.ID, end)
+	return h.renderAgain(ctx, c, p.answer.ID, p.position)
 }
 
-// renderAgain tells a session that sent a command again what became of it, which may be more than has been noted:
-// that it waits, as was known before, is not told after that.
-func (h *Hub) renderAgain(ctx context.Context, c *Conn, id commands.ID, end uint64) (m Message, known bool, err error) {
+// renderAgain tells a session that sent a command again what became of it. That may be more than it is told up to
+// this position: that the command waits, which comes in between, is not told any more.
+func (h *Hub) renderAgain(ctx context.Context, c *Conn, id commands.ID, position uint64) (m Message, known bool, err error) {
 	found, err := h.config.Reader.Status(ctx, []commands.ID{id})
 	if err != nil {
 		return m, false, fmt.Errorf("read where a command stands: %w", err)
 	}
 	switch {
 	case found[0].Outcome != nil:
-		if found[0].Outcome.Position > end {
+		if found[0].Outcome.Position > max(position, c.privateAfter) {
 			if c.ahead == nil {
 				c.ahead = map[commands.ID]bool{}
 			}
