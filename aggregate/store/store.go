@@ -145,6 +145,8 @@ type Batch struct {
 	Unpark []commands.ID
 	// Dead are commands whose aggregate code broke, kept with the cause.
 	Dead []DeadLetter
+	// Asks are requesters to be answered. A batch may consist of them alone, and claims.
+	Asks []Ask
 }
 
 // HeadChange is a stream's head after a batch.
@@ -161,15 +163,6 @@ type HeadChange struct {
 	// Snapshot asks to keep State for reads as of a version too.
 	Snapshot bool
 	Handle   *Handle
-}
-
-// DeadLetter is a message that could not be carried out, kept with the original and the cause.
-type DeadLetter struct {
-	N        uint64 // rising from 1, given by the store; not dense
-	At       time.Time
-	Envelope *commands.Envelope // the original
-	Reason   commands.Reason
-	Cause    string // for an engineer: the error, the stack
 }
 
 // Range is the positions a batch covers, both inclusive; First is Last+1 when it has no outcomes.

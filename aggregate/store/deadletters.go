@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ticketed/doorman/commands"
+)
+
+var (
+	// ErrNoDeadLetter: there is no dead letter of that number, or none any more.
+	ErrNoDeadLetter = errors.New("there is no such dead letter")
+	// ErrDecided: what becomes of the dead letter has been decided before.
+	ErrDecided = errors.New("the dead letter has been decided already")
+)
+
+// Origin is where a dead letter comes from.
+type Origin string
+
+// The origins. A letter that says none is the worker's.
+const (
+	OriginWorker Origin = "worker" // a command whose aggregate code broke, or a frame that could not be read
+	OriginAMQP   Origin = "amqp"   // a message of another service that was refused
+)
+
+// DeadLetter is a message that could not be carried out, kept with the original and the cause.
+type DeadLetter struct {
+	// N is given by the store. It rises from 1 and is not dense; letters that are kept at the same moment by
+	// several processes may become visible in another order than that of their numbers.
+	N      uint64
+	At     time.Time
+	Origin Origin
+
+	// The original. Of a frame that could not be read the envelope has its bytes as Data, and nothing else.
+	Envelope *commands.Envelope // of OriginWorker
+	Message  *Message           // of OriginAMQP
+
+	Reason commands.Reason
+	Cause  string // for an engineer: the error, the stack; of a message, what is wrong with it
+
+	Told     bool // other services have been told of it
+	Decision Decision
+}
+
+// Message is a message of another service, as it came.
+type Message struct {
+	// Body is what was refused: of an array one item. Bury keeps the first MaxMessageBody bytes, and Size says
+	// how many there were; 0 stands for all that are in Body.
+	Body []byte
+	Size int
+
+	// What AMQP allows 255 bytes each for, and MaxMessageText are kept of.
+	ContentType     string
+	ContentEncoding string
+	MessageID       string
+	CorrelationID   string
+	ReplyTo         string
+	UserID          string // that the broker has checked
+	Exchange        string
+	RoutingKey      string
+
+	// Properties are the headers and what other properties there were, as a JSON object for people to read; nil
+	// when there were none. Of more than MaxMessageProperties none are kept.
+	Properties []byte
+}
+
+// What Bury keeps of one letter, in bytes, and by default of all letters of OriginAMQP: of those beyond, the ones
+// kept first go. The worker's letters, each of which is an outcome in the log, stay.
+const (
+	MaxMessageBody       = 1 << 20
+	MaxMessageText       = 255
+	MaxMessageProperties = 64 << 10
+	MaxCause             = 64 << 10
+
+	MaxRefused      = 100_000
+	MaxRefusedBytes = 1 << 30
+)
+
+// Bounded is the letter as Bury keeps it. It shares memory with the original.
+func (l DeadLetter) Bounded() DeadLetter {
+	l.Cause = l.Cause[:min(len(l.Cause), MaxCause)]
+	if l.Message == nil {
+		return l
+	}
+	m := *l.Message
+	if m.Size == 0 {
+		m.Size = len(m.Body)
+	}
+	m.Body = m.Body[:min(len(m.Body), MaxMessageBody)]
+	for _, text := range []*string{&m.ContentType, &m.ContentEncoding, &m.MessageID, &m.CorrelationID, &m.ReplyTo, &m.UserID,
+		&m.Exchange, &m.RoutingKey} {
+		*text = (*text)[:min(len(*text), MaxMessageText)]
+	}
+	if len(m.Properties) > MaxMessageProperties {
+		m.Properties = nil
+	}
+	l.Message = &m
+	return l
+}
+
+// Resolution is what an operator made of a dead letter.
+type Resolution string
+
+// The resolutions. A letter has none while it is open; Open is for asking alone.
+const (
+	Retried   Resolution = "retried"
+	Discarded Resolution = "discarded"
+	Open      Resolution = "open"
+)
+
+// Decision is an operator's word on a dead letter. It is given once.
+type Decision struct {
+	Resolution Resolution // empty: the letter is open, and nothing else is filled in
+	At         time.Time
+	By         string
+	Why        string
+	RetriedAs  commands.ID // the command that came of Retried
+}
+
+// DeadQuery says which dead letters are wanted: those with numbers above After, Limit at most.
+type DeadQuery struct {
+	After      uint64
+	Limit      int
+	Origin     Origin     // empty: any
+	Resolution Resolution // empty: any
+}
+
+// MaxListedCause is how many bytes of a cause are listed.
+const MaxListedCause = 1 << 10
+
+// DeadLetters are the letters that a store keeps: those that a batch brings (Batch.Dead) and those that are buried
+// by themselves. Errors other than those named are those of every read, of which ErrUnavailable may be tried again.
+type DeadLetters interface {
+	// Bury keeps letters that no batch brings, within the bounds above, in one transaction, and fills in their
+	// numbers, which rise in the order given. It tells how many letters of OriginAMQP it had to let go, the ones
+	// that were kept first, for others to have room. After ErrFateUnknown they may be kept or not; to bury them
+	// again may double them.
+	Bury(ctx context.Context, letters []DeadLetter) (gone int, err error)
+
+	// DeadLetter reads one letter, whole. When there is none it is ErrNoDeadLetter.
+	DeadLetter(ctx context.Context, n uint64) (DeadLetter, error)
+
+	// DeadLetters reads letters by number. They are without what may be large: Data of envelopes, Body and
+	// Properties of messages are nil, and of a cause there are the first MaxListedCause bytes.
+	DeadLetters(ctx context.Context, query DeadQuery) ([]DeadLetter, error)
+
+	// Decide notes what becomes of a letter, and gives it as it is then, whole. The first decision stands: after
+	// it, any other, an equal one included, is ErrDecided, with the letter as it was decided.
+	Decide(ctx context.Context, n uint64, decision Decision) (DeadLetter, error)
+
+	// Untold reads letters of which other services have not been told, whole, by number: limit at most, and no
+	// more of them than come to about 8 MiB, but one at least.
+	Untold(ctx context.Context, limit int) ([]DeadLetter, error)
+
+	// Told notes that other services were told of letters. Those that are gone are passed over.
+	Told(ctx context.Context, ns []uint64) error
+}
