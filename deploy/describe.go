@@ -6,14 +6,14 @@ import (
 	"net/http"
 
 	"github.com/ticketed/doorman/commands/headers"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/deploy/welcome"
 )
 
 // describe makes what tells of the program: the OpenAPI document and the page at /.
 func (p *Program) describe(routes *http.ServeMux) error {
-	tried := examples.All(p.types)
+	tried := chains.All(p.types)
 	text, err := openapi.Build(openapi.Config{Types: p.types, Examples: tried, Limits: p.limitsView()})
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)

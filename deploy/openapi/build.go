@@ -8,14 +8,14 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 )
 
 // Config is what the document is made from.
 type Config struct {
 	Types *aggregate.Registry
-	// Examples are those of package examples, by the name of the type.
-	Examples map[string][]examples.Chain
+	// Examples are those of package chains, by the name of the type.
+	Examples map[string][]chains.Chain
 	Limits   commands.LimitsView
 }
 

@@ -1,7 +1,7 @@
 // Package openapi describes the public API as an OpenAPI 3.1 document, made from the types that a program
 // serves:
 //
-//	text, err := openapi.Build(openapi.Config{Types: registry, Examples: examples.All(registry), Limits: limits})
+//	text, err := openapi.Build(openapi.Config{Types: registry, Examples: chains.All(registry), Limits: limits})
 //
 // Every command of every type is in it with its data's schema, its example and the policies that it may be
 // sent with. Answers are described strictly: a member that the document does not name may not come. Package

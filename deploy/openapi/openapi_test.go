@@ -13,8 +13,8 @@ import (
 	"github.com/ticketed/doorman/aggregate/document"
 	"github.com/ticketed/doorman/aggregate/order"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/contracttest"
-	"github.com/ticketed/doorman/deploy/examples"
 	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/deploy/openapi/openapitest"
 )
@@ -31,7 +31,7 @@ func build(t *testing.T, types ...aggregate.Type) []byte {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	text, err := openapi.Build(openapi.Config{Types: registry, Examples: examples.All(registry), Limits: usual})
+	text, err := openapi.Build(openapi.Config{Types: registry, Examples: chains.All(registry), Limits: usual})
 	require.NoError(t, err)
 	return text
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 )
 
 // servedTypes are the types of a program with an example request for each of their commands.
@@ -20,7 +20,7 @@ type servedTypes struct {
 // schemaName is that of a command in components: a dot is in no type's name.
 func schemaName(t aggregate.Type, command string) string { return t.Name() + "." + command }
 
-func describeTypes(registry *aggregate.Registry, tried map[string][]examples.Chain) *servedTypes {
+func describeTypes(registry *aggregate.Registry, tried map[string][]chains.Chain) *servedTypes {
 	s := &servedTypes{types: registry.Types(), examples: map[string]object{}}
 	for _, t := range s.types {
 		made := 0
@@ -44,7 +44,7 @@ func describeTypes(registry *aggregate.Registry, tried map[string][]examples.Cha
 func exampleID(n int) string { return fmt.Sprintf("01900000-0000-7000-8000-%012d", n) }
 
 // request is an example of what is posted; nil for a command that has no example.
-func request(t aggregate.Type, step *examples.Step, id, ticket string) object {
+func request(t aggregate.Type, step *chains.Step, id, ticket string) object {
 	if step.Data == nil && step.Info.Schema != nil {
 		return nil
 	}

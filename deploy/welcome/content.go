@@ -8,7 +8,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 )
 
 // content is what the template tells.
@@ -41,7 +41,7 @@ type chainContent struct {
 type stepContent struct{ Name, Note, Curl string }
 
 // describe tells of a type. Its requests take their ids from the counter.
-func describe(t aggregate.Type, chains []examples.Chain, ids *int) typeContent {
+func describe(t aggregate.Type, tried []chains.Chain, ids *int) typeContent {
 	settings := t.Settings()
 	c := typeContent{Name: t.Name(), Policies: names(settings.Policies), ParkFor: settings.ParkFor.String()}
 	for _, info := range t.Commands() {
@@ -50,13 +50,13 @@ func describe(t aggregate.Type, chains []examples.Chain, ids *int) typeContent {
 			Anchor: t.Name() + "." + info.Name,
 		})
 	}
-	for i, chain := range chains {
+	for i, chain := range tried {
 		c.Chains = append(c.Chains, describeChain(t, chain, i, ids))
 	}
 	return c
 }
 
-func describeChain(t aggregate.Type, chain examples.Chain, i int, ids *int) chainContent {
+func describeChain(t aggregate.Type, chain chains.Chain, i int, ids *int) chainContent {
 	next := func() string { *ids++; return idMark(*ids) }
 	stream := t.Name() + "/" + next()
 	c := chainContent{Title: "To try on a new stream", Path: "/v1/streams/" + stream,
@@ -77,7 +77,7 @@ func describeChain(t aggregate.Type, chain examples.Chain, i int, ids *int) chai
 }
 
 // note explains a request that does not land.
-func note(step *examples.Step) string {
+func note(step *chains.Step) string {
 	switch {
 	case step.Lands():
 		return ""
@@ -88,7 +88,7 @@ func note(step *examples.Step) string {
 }
 
 // curl is the request as it is typed into a shell.
-func curl(stream, id, ticket string, step *examples.Step) string {
+func curl(stream, id, ticket string, step *chains.Step) string {
 	body := fmt.Appendf(nil, `{"id":%q,"stream":%q,"type":%q,"ticket":%q,"actor":"Ann"`, id, stream, step.Info.Name, ticket)
 	if step.Data != nil {
 		var data bytes.Buffer

@@ -14,7 +14,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 )
 
 //go:embed page.html
@@ -45,7 +45,7 @@ var mark = regexp.MustCompile(hostMark + `|doorman-id-mark-([0-9]{6})`)
 
 // New makes the page of the types that are served and their examples, by the name of the type; plain is for who
 // does not take HTML. Demo is the path of the order desk; empty when it is not served.
-func New(types *aggregate.Registry, tried map[string][]examples.Chain, plain, demo string) (*Page, error) {
+func New(types *aggregate.Registry, tried map[string][]chains.Chain, plain, demo string) (*Page, error) {
 	//nolint:gosec // it is this package's own
 	c := content{Style: template.CSS(style), Demo: demo}
 	p := &Page{plain: plain}

@@ -16,14 +16,14 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/document"
 	"github.com/ticketed/doorman/aggregate/order"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 )
 
 func newPage(t *testing.T, types ...aggregate.Type) *Page {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	p, err := New(registry, examples.All(registry), "plain\n", "")
+	p, err := New(registry, chains.All(registry), "plain\n", "")
 	require.NoError(t, err)
 	return p
 }
@@ -153,7 +153,7 @@ func TestTheOrderDeskIsFoundWhereItIsServed(t *testing.T) {
 	t.Parallel()
 	registry, err := aggregate.NewRegistry(order.Type())
 	require.NoError(t, err)
-	with, err := New(registry, examples.All(registry), "plain\n", "/demo/")
+	with, err := New(registry, chains.All(registry), "plain\n", "/demo/")
 	require.NoError(t, err)
 	require.Contains(t, visit(with, "localhost:8080").Body.String(), `<a href="/demo/">`)
 	require.NotContains(t, visit(newPage(t, order.Type()), "localhost:8080").Body.String(), "demo")

@@ -13,7 +13,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/order"
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/deploy/examples"
+	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/deploy/openapi/openapitest"
 )
@@ -23,7 +23,7 @@ func document(t *testing.T) []byte {
 	types, err := aggregate.NewRegistry(order.Type())
 	require.NoError(t, err)
 	text, err := openapi.Build(openapi.Config{
-		Types: types, Examples: examples.All(types), Limits: commands.LimitsView{MaxArray: 2, MaxWatched: 2},
+		Types: types, Examples: chains.All(types), Limits: commands.LimitsView{MaxArray: 2, MaxWatched: 2},
 	})
 	require.NoError(t, err)
 	return text

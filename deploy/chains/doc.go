@@ -1,8 +1,8 @@
-// Package examples finds an order in which the commands of an aggregate type can be tried out: it plays the
+// Package chains finds an order in which the commands of an aggregate type can be tried out: it plays the
 // examples that a type gives of its own commands against the type's own rules, and puts those that land into
 // chains, each of which begins on a stream of its own.
 //
-//	for _, chain := range examples.Of(order.Type()) {
+//	for _, chain := range chains.Of(order.Type()) {
 //		// add_line, assign_owner, change_line, submit, approve; then add_line, remove_line; …
 //	}
 //
@@ -12,4 +12,4 @@
 //
 // The code of types is not trusted: how much of it is run is bounded, in steps and in time, and a panic is an
 // answer like any other. So it costs little at a program's start, whatever types the program has.
-package examples
+package chains
