@@ -36,6 +36,9 @@ func (b *builder[S, E]) build() {
 	}
 	b.addUpcasts()
 	b.tryInitial()
+	if len(b.problems) == 0 {
+		b.tellEvents()
+	}
 }
 
 // settle fills in the defaults of the settings and checks their bounds.
@@ -140,6 +143,14 @@ func (b *builder[S, E]) addUpcasts() {
 	for _, e := range b.events {
 		b.checkChain(e)
 	}
+}
+
+// tellEvents describes the events of a type with which nothing is wrong.
+func (b *builder[S, E]) tellEvents() {
+	for _, e := range b.events {
+		b.typed.kinds = append(b.typed.kinds, EventInfo{Name: e.name, Schemas: e.schemas()})
+	}
+	slices.SortFunc(b.typed.kinds, func(x, y EventInfo) int { return strings.Compare(x.Name, y.Name) })
 }
 
 // checkChain: what one step makes must be what the next one takes, and the last one what On takes.

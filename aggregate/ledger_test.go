@@ -25,6 +25,7 @@ func (l ledger) Settings() aggregate.Settings {
 	return aggregate.Settings{ParkFor: l.parkFor, SessionWindow: l.window}
 }
 func (ledger) Commands() []aggregate.CommandInfo   { return nil }
+func (ledger) Events() []aggregate.EventInfo       { return nil }
 func (ledger) Allows(commands.Policy, string) bool { return true }
 func (ledger) Initial() any                        { return 0 }
 func (ledger) Decide(state any, command string, data []byte) ([]commands.Event, error) {

@@ -280,6 +280,7 @@ func (k abacus) Settings() aggregate.Settings {
 	return aggregate.Settings{ParkFor: k.parkFor, SessionWindow: aggregate.DefaultSessionWindow}
 }
 func (abacus) Commands() []aggregate.CommandInfo   { return nil }
+func (abacus) Events() []aggregate.EventInfo       { return nil }
 func (abacus) Allows(commands.Policy, string) bool { return true }
 func (abacus) Initial() any                        { return 0 }
 func (abacus) Decide(_ any, command string, _ []byte) ([]commands.Event, error) {

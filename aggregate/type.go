@@ -22,6 +22,8 @@ type Type interface {
 	Settings() Settings
 	// Commands are the commands it knows, by name.
 	Commands() []CommandInfo
+	// Events are the kinds of events it knows, by name.
+	Events() []EventInfo
 	// Allows tells whether a command may be sent with a policy; commands the type does not know are
 	// judged by the type's own setting.
 	Allows(policy commands.Policy, command string) bool
@@ -60,6 +62,14 @@ type CommandInfo struct {
 	Schema   []byte            // JSON Schema of its data; nil for none
 	Example  []byte            // JSON of an example's data; nil for none
 	Policies []commands.Policy // that may be asked for with it
+}
+
+// EventInfo describes one kind of event of a type for documentation.
+type EventInfo struct {
+	Name string
+	// Schemas are JSON Schemas, for drafts 7 and 2020-12 alike, of its shapes by their versions from 1 on. The last
+	// one is what is written now; those before it are what is read of older ones, at least.
+	Schemas [][]byte
 }
 
 // ErrUnknownCommand is returned by Decide for a command the type does not have.

@@ -16,6 +16,7 @@ type Typed[S, E any] struct {
 	policies policySet
 	commands map[string]*command[S, E]
 	infos    []CommandInfo
+	kinds    []EventInfo
 	events   map[string]*event[S]
 	byGoType map[reflect.Type]*event[S]
 }
@@ -30,6 +31,9 @@ func (t *Typed[S, E]) Settings() Settings { return t.settings }
 
 // Commands are the type's commands, by name.
 func (t *Typed[S, E]) Commands() []CommandInfo { return t.infos }
+
+// Events are the kinds of the type's events, by name.
+func (t *Typed[S, E]) Events() []EventInfo { return t.kinds }
 
 // Allows tells whether a command may be sent with a policy.
 func (t *Typed[S, E]) Allows(policy commands.Policy, command string) bool {

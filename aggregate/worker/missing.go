@@ -21,6 +21,8 @@ func (missingType) Settings() aggregate.Settings {
 
 func (missingType) Commands() []aggregate.CommandInfo { return nil }
 
+func (missingType) Events() []aggregate.EventInfo { return nil }
+
 func (missingType) Allows(commands.Policy, string) bool { return true }
 
 func (missingType) Initial() any { return []byte(nil) }

@@ -34,6 +34,7 @@ func (tally) Settings() aggregate.Settings {
 	return aggregate.Settings{ParkFor: aggregate.DefaultParkFor, SessionWindow: aggregate.DefaultSessionWindow}
 }
 func (tally) Commands() []aggregate.CommandInfo   { return nil }
+func (tally) Events() []aggregate.EventInfo       { return nil }
 func (tally) Allows(commands.Policy, string) bool { return true }
 func (tally) Initial() any                        { return 0 }
 func (t tally) Decide(state any, command string, _ []byte) ([]commands.Event, error) {
