@@ -169,7 +169,8 @@ func TestAnEventsSchemaSaysWhatThereIsToSay(t *testing.T) {
 		"map":       `{"type":["object","null"],"additionalProperties":{"type":"integer"}}`,
 		"by_number": `{"type":"object","additionalProperties":{"type":["boolean","null"]}}`,
 		"by_value":  `{}`, "by_pointer": `{}`, "as_text": `{"type":"string"}`, "anything": `{}`, "number": `{"type":"number"}`,
-		"at": `{"type":"string","format":"date-time"}`, "-": `{"type":"integer"}`, "Twice": "", "hidden": "", "Skipped": "", "Small": `{"type":"integer"}`,
+		"at": `{"type":"string","format":"date-time"}`, "-": `{"type":"integer"}`, "Twice": "", "hidden": "", "Skipped": "",
+		"Small": `{"type":"integer"}`,
 	} {
 		if want == "" {
 			require.NotContains(t, s.Properties, name)

@@ -9,6 +9,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/chains"
+	"github.com/ticketed/doorman/deploy/schemas"
 )
 
 // Config is what the document is made from.
@@ -20,7 +21,7 @@ type Config struct {
 }
 
 // object is JSON whose members are told in alphabetical order.
-type object = map[string]any
+type object = schemas.Object
 
 // document is the root (OpenAPI 3.1.0 section 4.8.1).
 type document struct {
@@ -73,7 +74,7 @@ func Build(config Config) ([]byte, error) {
 	if config.Types == nil {
 		return nil, errors.New("openapi: no types are given")
 	}
-	types := describeTypes(config.Types, config.Examples)
+	types := schemas.Describe(config.Types, config.Examples)
 	doc := document{
 		OpenAPI: "3.1.0",
 		Info: info{
@@ -81,7 +82,7 @@ func Build(config Config) ([]byte, error) {
 			Description: overview(config.Limits),
 		},
 		Servers: []object{{"url": "/"}},
-		Tags:    append(tags(), types.tags()...),
+		Tags:    append(tags(), typeTags(types)...),
 		Paths: map[string]map[string]operation{
 			"/v1/commands":                   {"post": postCommands(types, config.Limits), "get": getCommands()},
 			"/v1/commands/{id}":              {"get": getCommand()},
@@ -96,9 +97,8 @@ func Build(config Config) ([]byte, error) {
 			"/problems/{code}":               {"get": getProblem()},
 			"/":                              {"get": getPage()},
 		},
-		Components: components{Schemas: schemas(), Parameters: parameters(), Headers: responseHeaders(), Responses: elsewhere()},
+		Components: components{Schemas: allSchemas(types), Parameters: parameters(), Headers: responseHeaders(), Responses: elsewhere()},
 	}
-	types.addSchemas(doc.Components.Schemas)
 	text, err := encode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
@@ -126,6 +126,26 @@ func tags() []tag {
 	}
 }
 
+// typeTags tell what there is to know of each type.
+func typeTags(types *schemas.Types) []tag {
+	var all []tag
+	for _, t := range types.All {
+		all = append(all, tag{tagName(t), types.About(t)})
+	}
+	return all
+}
+
+// tagName is no other tag's, whatever the type is called.
+func tagName(t aggregate.Type) string { return "type " + t.Name() }
+
+func tagNames(types *schemas.Types) []string {
+	var names []string
+	for _, t := range types.All {
+		names = append(names, tagName(t))
+	}
+	return names
+}
+
 func overview(l commands.LimitsView) string {
 	return fmt.Sprintf(`A client sends a command together with a *ticket*: the id of the action it believes came last on that `+
 		`stream, or "genesis" where nothing has happened yet. The command is let in when that is so, waits (is *parked*, %d seconds `+
@@ -143,5 +163,3 @@ Every GET address answers HEAD too, without a body. A method that an address doe
 }
 
 func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }
-
-func schemaRef(name string) object { return ref("schemas", name) }

@@ -7,25 +7,26 @@ import (
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/deploy/schemas"
 )
 
 const jsonType = "application/json"
 
 func content(schema object) object { return object{jsonType: object{"schema": schema}} }
 
-func postCommands(types *servedTypes, l commands.LimitsView) operation {
+func postCommands(types *schemas.Types, l commands.LimitsView) operation {
 	array := func(items object) object {
 		return object{"type": "array", "items": items, "minItems": 1, "maxItems": l.MaxArray}
 	}
 	named := object{}
-	for _, t := range types.types {
+	for _, t := range types.All {
 		for _, c := range t.Commands() {
-			if example := types.examples[schemaName(t, c.Name)]; example != nil {
-				named[schemaName(t, c.Name)] = object{"summary": c.Doc, "value": example}
+			if example := types.Example(t, c.Name); example != nil {
+				named[schemas.Name(t, c.Name)] = object{"summary": c.Doc, "value": example}
 			}
 		}
 	}
-	body := object{"schema": object{"oneOf": []object{schemaRef("Command"), array(schemaRef("Command"))}}}
+	body := object{"schema": object{"oneOf": []object{schemas.Ref("Command"), array(schemas.Ref("Command"))}}}
 	if len(named) > 0 {
 		body["examples"] = named
 	}
@@ -34,7 +35,7 @@ func postCommands(types *servedTypes, l commands.LimitsView) operation {
 		Description: "202 means durable: each command will end in exactly one outcome. With `Prefer: wait` the outcome itself is " +
 			"answered when it is known in time. An array is taken in its order and is not atomic; it takes no Idempotency-Key, If-Match " +
 			"or If-None-Match.",
-		Tags: slices.Concat([]string{"commands"}, types.tagNames()),
+		Tags: slices.Concat([]string{"commands"}, tagNames(types)),
 		Parameters: []object{
 			ref("parameters", "Prefer"), ref("parameters", "IdempotencyKey"), ref("parameters", "IfMatch"),
 			ref("parameters", "IfNothingYet"), ref("parameters", "Traceparent"),
@@ -49,13 +50,13 @@ func sent(array func(object) object) map[string]response {
 	responses := problems([]commands.Reason{
 		commands.Malformed, commands.PolicyForbidden, commands.UnknownType, commands.TooLarge, commands.UnsupportedMediaType,
 		commands.IDConflict, commands.TicketRequired, commands.RateLimited, commands.Internal, commands.Unavailable, commands.FateUnknown,
-	}, rejected)
+	}, schemas.Rejections)
 	// Those that an array can end with when none of it was accepted.
 	for _, status := range []string{"400", "403", "404", "409", "422", "428", "429", "503"} {
 		r := responses[status]
 		r.Description += "\n\nFor an array of which nothing was accepted: the status of its first problem, and all problems in its order."
 		r.Content = maps.Clone(r.Content)
-		r.Content[jsonType] = object{"schema": array(schemaRef("Refusal"))}
+		r.Content[jsonType] = object{"schema": array(schemas.Ref("Refusal"))}
 		r.Headers = maps.Clone(r.Headers)
 		if status != "429" && status != "503" {
 			r.Headers["Retry-After"] = ref("headers", "RetrySome")
@@ -77,14 +78,16 @@ func sent(array func(object) object) map[string]response {
 	responses["200"] = response{
 		Description: "With `Prefer: wait`: the command landed in time; of an array, all are settled, each with its outcome or problem.",
 		Headers:     some,
-		Content:     content(object{"oneOf": []object{schemaRef("Landed"), array(oneOf("Landed", "Rejection", "Refusal"))}}),
+		Content:     content(object{"oneOf": []object{schemas.Ref("Landed"), array(schemas.OneOf("Landed", "Rejection", "Refusal"))}}),
 	}
 	some = maps.Clone(some)
 	some["Location"] = ref("headers", "Location")
 	responses["202"] = response{
 		Description: "Accepted, and durable. Of an array, at least one was, and each item tells its own status or problem.",
 		Headers:     some,
-		Content:     content(object{"oneOf": []object{schemaRef("Accepted"), array(oneOf("Accepted", "Landed", "Rejection", "Refusal"))}}),
+		Content: content(object{
+			"oneOf": []object{schemas.Ref("Landed"), array(schemas.OneOf("Landed", "Rejection", "Refusal"))},
+		}),
 	}
 	return responses
 }
@@ -109,13 +112,13 @@ func getCommand() operation {
 	responses := cannotRead(commands.NotFound)
 	responses["200"] = response{
 		Description: "Where it stands.", Headers: object{"Cache-Control": ref("headers", "NoStore")},
-		Content: content(oneOf("Parked", "Landed", "Rejected")),
+		Content: content(schemas.OneOf("Parked", "Landed", "Rejected")),
 	}
 	waitedFor(responses, "200", "404", "500", "503")
 	return operation{
 		OperationID: "command", Summary: "Where a command stands", Tags: []string{"commands"},
 		Description: "With `Prefer: wait` it waits for the outcome, also of a command that nothing is known of yet.",
-		Parameters:  []object{inPath("id", schemaRef("SentID")), ref("parameters", "Prefer")},
+		Parameters:  []object{inPath("id", schemas.Ref("SentID")), ref("parameters", "Prefer")},
 		Responses:   responses,
 	}
 }
@@ -123,13 +126,13 @@ func getCommand() operation {
 const maxIDs = 256 // DESIGN section 3
 
 func getCommands() operation {
-	ids := inQuery("id", object{"type": "array", "items": schemaRef("SentID"), "minItems": 1, "maxItems": maxIDs})
+	ids := inQuery("id", object{"type": "array", "items": schemas.Ref("SentID"), "minItems": 1, "maxItems": maxIDs})
 	ids["required"] = true
 	responses := cannotRead()
 	responses["200"] = response{
 		Description: "Where they stand, in the order asked.", Headers: object{"Cache-Control": ref("headers", "NoStore")},
 		Content: content(object{
-			"type": "array", "items": oneOf("Unknown", "Parked", "Landed", "Rejected"), "minItems": 1, "maxItems": maxIDs,
+			"type": "array", "items": schemas.OneOf("Unknown", "Parked", "Landed", "Rejected"), "minItems": 1, "maxItems": maxIDs,
 		}),
 	}
 	return operation{
@@ -138,10 +141,10 @@ func getCommands() operation {
 	}
 }
 
-func ofStream(types *servedTypes) []object {
+func ofStream(types *schemas.Types) []object {
 	return []object{
-		inPath("type", object{"enum": types.names(), "description": "The stream's type."}),
-		inPath("id", shaped("^"+streamIDText+"$", "The stream's id.")),
+		inPath("type", object{"enum": types.Names(), "description": "The stream's type."}),
+		inPath("id", schemas.Shaped("^"+schemas.StreamIDText+"$", "The stream's id.")),
 	}
 }
 
@@ -149,9 +152,9 @@ func revalidated() object {
 	return object{"Cache-Control": ref("headers", "Revalidate"), "ETag": ref("headers", "ETag")}
 }
 
-func getStream(types *servedTypes) operation {
+func getStream(types *schemas.Types) operation {
 	responses := cannotRead(commands.Failed, commands.NotFound, commands.UnknownType)
-	responses["200"] = response{Description: "The stream.", Headers: revalidated(), Content: content(schemaRef("StreamState"))}
+	responses["200"] = response{Description: "The stream.", Headers: revalidated(), Content: content(schemas.Ref("StreamState"))}
 	responses["304"] = response{Description: "The client has what there is.", Headers: revalidated()}
 	waitedFor(responses, "200", "304", "404", "500", "503")
 	// A state that cannot be told is found out after its tag.
@@ -162,9 +165,9 @@ func getStream(types *servedTypes) operation {
 		OperationID: "stream", Summary: "A stream's state, and the ticket to send next",
 		Description: "With If-None-Match and `Prefer: wait` it waits for a change first (long poll). Before the first event there is no " +
 			"state: 404 not_found with the ticket to start with.",
-		Tags: slices.Concat([]string{"streams"}, types.tagNames()),
+		Tags: slices.Concat([]string{"streams"}, tagNames(types)),
 		Parameters: slices.Concat(ofStream(types), []object{
-			inQuery("version", whole(0, "The state as of then.")), ref("parameters", "IfNoneMatch"), ref("parameters", "Prefer"),
+			inQuery("version", schemas.Whole(0, "The state as of then.")), ref("parameters", "IfNoneMatch"), ref("parameters", "Prefer"),
 		}),
 		Responses: responses,
 	}
@@ -172,20 +175,20 @@ func getStream(types *servedTypes) operation {
 
 const maxPage = 1000 // entries of a page; 100 unless it is asked for
 
-func getChanges(types *servedTypes) operation {
+func getChanges(types *schemas.Types) operation {
 	responses := cannotRead(commands.NotFound, commands.UnknownType)
 	responses["200"] = response{
 		Description: "Changes by version. A full page never changes.", Headers: revalidated(),
-		Content: content(object{"type": "array", "items": schemaRef("Change"), "maxItems": maxPage}),
+		Content: content(object{"type": "array", "items": schemas.Ref("Change"), "maxItems": maxPage}),
 	}
 	responses["304"] = response{Description: "The client has what there is.", Headers: revalidated()}
 	for _, status := range []string{"500", "503"} {
 		responses[status].Headers["ETag"] = object{"description": "The tag of what could not be told.", "schema": object{"type": "string"}}
 	}
 	return operation{
-		OperationID: "changes", Summary: "A stream's changelog", Tags: slices.Concat([]string{"streams"}, types.tagNames()),
+		OperationID: "changes", Summary: "A stream's changelog", Tags: slices.Concat([]string{"streams"}, tagNames(types)),
 		Parameters: slices.Concat(ofStream(types), []object{
-			inQuery("after", whole(0, "The version to go on after.")), inQuery("limit", between(1, maxPage, 100)),
+			inQuery("after", schemas.Whole(0, "The version to go on after.")), inQuery("limit", between(1, maxPage, 100)),
 			ref("parameters", "IfNoneMatch"),
 		}),
 		Responses: responses,
@@ -196,17 +199,17 @@ func between(least, most, usual int) object {
 	return object{"type": "integer", "minimum": least, "maximum": most, "default": usual}
 }
 
-func getStreams(types *servedTypes) operation {
+func getStreams(types *schemas.Types) operation {
 	responses := cannotRead(commands.NotFound, commands.UnknownType)
-	responses["200"] = response{Description: "One page.", Headers: revalidated(), Content: content(schemaRef("Streams"))}
+	responses["200"] = response{Description: "One page.", Headers: revalidated(), Content: content(schemas.Ref("Streams"))}
 	responses["304"] = response{Description: "The client has what there is.", Headers: revalidated()}
 	return operation{
 		OperationID: "streams", Summary: "The catalogue of streams, the one that changed last first", Tags: []string{"streams"},
 		Description: "From a read model, which follows the log: its ETag is the position up to which it is true. A stream is in it " +
 			"from its first event on.",
 		Parameters: []object{
-			inQuery("type", object{"enum": types.names(), "description": "Streams of this type alone."}),
-			inQuery("after", text("The after of the page before.")), inQuery("limit", between(1, maxPage, 100)),
+			inQuery("type", object{"enum": types.Names(), "description": "Streams of this type alone."}),
+			inQuery("after", schemas.Text("The after of the page before.")), inQuery("limit", between(1, maxPage, 100)),
 			ref("parameters", "IfNoneMatch"),
 		},
 		Responses: responses,
@@ -216,7 +219,7 @@ func getStreams(types *servedTypes) operation {
 func getLimits() operation {
 	responses := refusals(commands.Malformed, commands.NotAcceptable)
 	responses["200"] = response{
-		Description: "The limits.", Headers: object{"Cache-Control": ref("headers", "Revalidate")}, Content: content(schemaRef("Limits")),
+		Description: "The limits.", Headers: object{"Cache-Control": ref("headers", "Revalidate")}, Content: content(schemas.Ref("Limits")),
 	}
 	return operation{OperationID: "limits", Summary: "The bounds that are kept here", Tags: []string{"program"}, Responses: responses}
 }
@@ -226,7 +229,7 @@ func getLive() operation {
 		OperationID: "live", Summary: "Whether the program lives", Tags: []string{"program"},
 		Responses: map[string]response{"200": {
 			Description: "It does.", Headers: object{"Cache-Control": ref("headers", "NoStore")},
-			Content: content(closed("", object{"status": constant("live")})),
+			Content: content(schemas.Closed("", object{"status": schemas.Constant("live")})),
 		}},
 	}
 }
@@ -236,10 +239,10 @@ func getReady() operation {
 	responses["503"].Content[problem.ContentType] = object{"schema": narrowed("Unready", 503, []commands.Reason{commands.Unavailable})}
 	responses["200"] = response{
 		Description: "It is.", Headers: object{"Cache-Control": ref("headers", "NoStore")},
-		Content: content(closed("", object{
-			"status": constant("ready"),
-			"degraded": list(closed("A part that commands are taken without.",
-				object{"part": text("What is not as it should be."), "detail": text("What is wrong with it.")})),
+		Content: content(schemas.Closed("", object{
+			"status": schemas.Constant("ready"),
+			"degraded": schemas.List(schemas.Closed("A part that commands are taken without.",
+				object{"part": schemas.Text("What is not as it should be."), "detail": schemas.Text("What is wrong with it.")})),
 		}, "degraded")),
 	}
 	return operation{
@@ -262,12 +265,12 @@ func getProblem() operation {
 	responses := refusals(commands.NotFound)
 	responses["200"] = response{
 		Description: "The code, what it means, and its HTTP status.",
-		Headers:     object{"Cache-Control": object{"required": true, "schema": constant("public, max-age=86400")}},
+		Headers:     object{"Cache-Control": object{"required": true, "schema": schemas.Constant("public, max-age=86400")}},
 		Content:     object{"text/plain": object{"schema": object{"type": "string"}}},
 	}
 	return operation{
 		OperationID: "problem", Summary: "What a problem's code means", Tags: []string{"program"},
-		Parameters: []object{inPath("code", shaped("^[a-z_]+$", "The code."))}, Responses: responses,
+		Parameters: []object{inPath("code", schemas.Shaped("^[a-z_]+$", "The code."))}, Responses: responses,
 	}
 }
 
@@ -278,7 +281,7 @@ func getPage() operation {
 			Description: "A page with a request to try for each command; plain text for who does not take HTML.",
 			Headers: object{
 				"Cache-Control":           ref("headers", "NoStore"),
-				"Content-Security-Policy": object{"schema": text("With HTML: nothing but the page itself.")},
+				"Content-Security-Policy": object{"schema": schemas.Text("With HTML: nothing but the page itself.")},
 			},
 			Content: object{
 				"text/html": object{"schema": object{"type": "string"}}, "text/plain": object{"schema": object{"type": "string"}},

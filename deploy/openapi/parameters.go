@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"github.com/ticketed/doorman/commands/headers"
+	"github.com/ticketed/doorman/deploy/schemas"
 )
 
 func inQuery(name string, schema object) object {
@@ -49,10 +50,10 @@ func responseHeaders() object {
 		return h
 	}
 	return object{
-		"NoStore":    header(true, "It may be another one the next moment.", constant("no-store")),
-		"Revalidate": header(true, "It may be kept, and asked about by its tag.", constant("no-cache")),
-		"ETag":       header(true, "", shaped(`^"[^"]+"$`, "The tag of what is told; of a state it is the ticket.")),
-		"Location":   header(false, "", shaped("^/v1/commands/", "Where the command's status is found; for a single command.")),
+		"NoStore":    header(true, "It may be another one the next moment.", schemas.Constant("no-store")),
+		"Revalidate": header(true, "It may be kept, and asked about by its tag.", schemas.Constant("no-cache")),
+		"ETag":       header(true, "", schemas.Shaped(`^"[^"]+"$`, "The tag of what is told; of a state it is the ticket.")),
+		"Location":   header(false, "", schemas.Shaped("^/v1/commands/", "Where the command's status is found; for a single command.")),
 		"RetryAfter": header(true, "Seconds to wait before trying again.", seconds()),
 		"RetrySome":  header(false, "Seconds to wait before trying again what was refused for now.", seconds()),
 		"Allow":      header(true, "The methods that are taken here.", object{"type": "string"}),

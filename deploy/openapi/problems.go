@@ -8,57 +8,18 @@ import (
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/deploy/schemas"
 )
 
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// rejected are the reasons of outcomes; all others are refusals.
-var rejected = []commands.Reason{
-	commands.SelfTicket, commands.StaleTicket, commands.PredecessorRejected, commands.PredecessorMissing, commands.TicketCycle,
-	commands.ParkingFull, commands.TicketNotCurrent, commands.RejectedByOperator, commands.UnknownCommand, commands.Invalid,
-	commands.Refused, commands.Failed,
-}
-
-func rejections() []string {
-	var names []string
-	for _, r := range rejected {
-		names = append(names, string(r))
-	}
-	slices.Sort(names)
-	return names
-}
-
 func addProblemSchemas(all object) {
-	common := func() object {
-		return object{
-			"type":     shaped("^"+problem.TypePrefix+"[a-z_]+$", "Where the code is explained."),
-			"title":    text("The code's own, always the same."),
-			"status":   whole(400, "The HTTP status."),
-			"detail":   text("About this occurrence."),
-			"instance": shaped("^/v1/commands/", "Where the command's status is found."),
-			"code":     text("What programs go by."),
-		}
-	}
-	members := common()
-	maps.Copy(members, object{
-		"pointer":     text("JSON pointer to what is wrong in the body."),
-		"offset":      whole(0, "Where that is, in bytes."),
-		"allowed":     object{"type": "array", "items": object{"type": "string"}, "description": "The policies or methods that are."},
-		"retry_after": whole(1, "Seconds to wait before trying again."),
-		"id":          schemaRef("ID"), "stream": schemaRef("Stream"), "ticket": schemaRef("Ticket"),
-	})
-	optional := []string{"detail", "instance", "pointer", "offset", "allowed", "retry_after", "id", "stream", "ticket"}
-	refusal := closed("Nothing was accepted or found, and nothing is remembered (RFC 9457).", members, optional...)
-	refusal["dependentRequired"] = object{"pointer": []string{"offset"}, "offset": []string{"pointer"}}
-	all["Refusal"] = refusal
-
-	members = common()
-	maps.Copy(members, rejectionMembers())
-	all["Rejection"] = closed("The outcome of a command that was turned away (RFC 9457).", members, "refusal", "state", "missed")
-
+	schemas.AddRefusal(all)
+	schemas.AddRejection(all)
+	refusal := all["Refusal"].(object) //nolint:forcetypeassert // as it was just added
 	unready := maps.Clone(refusal)
 	properties := maps.Clone(refusal["properties"].(object))
-	properties["missing"] = list(closed("", object{"part": text("What is not ready."), "detail": text("What is wrong with it.")}))
+	properties["missing"] = schemas.List(schemas.Closed("", object{
+		"part": schemas.Text("What is not ready."), "detail": schemas.Text("What is wrong with it."),
+	}))
 	unready["properties"] = properties
 	unready["required"] = append(slices.Clone(refusal["required"].([]string)), "missing")
 	unready["description"] = "What the program is not ready for (RFC 9457)."
@@ -113,8 +74,8 @@ func withStatus(reasons []commands.Reason, status int) []commands.Reason {
 
 // narrowed is a problem's schema with some codes only.
 func narrowed(schema string, status int, codes []commands.Reason) object {
-	s := schemaRef(schema)
-	s["properties"] = object{"code": object{"enum": codes}, "status": constant(status)}
+	s := schemas.Ref(schema)
+	s["properties"] = object{"code": object{"enum": codes}, "status": schemas.Constant(status)}
 	return s
 }
 
