@@ -86,7 +86,7 @@ func sent(array func(object) object) map[string]response {
 		Description: "Accepted, and durable. Of an array, at least one was, and each item tells its own status or problem.",
 		Headers:     some,
 		Content: content(object{
-			"oneOf": []object{schemas.Ref("Landed"), array(schemas.OneOf("Landed", "Rejection", "Refusal"))},
+			"oneOf": []object{schemas.Ref("Accepted"), array(schemas.OneOf("Accepted", "Landed", "Rejection", "Refusal"))},
 		}),
 	}
 	return responses
