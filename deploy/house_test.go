@@ -38,7 +38,8 @@ var house = []room{
 	{folder: "commands/problem", may: []string{"commands"}},
 	{folder: "commands/client", may: []string{"commands", "commands/problem"}},
 	{folder: "commands/headers"},
-	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers"}},
+	{folder: "commands/vetting", may: []string{"commands", "commands/problem"}},
+	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting"}},
 
 	{folder: "aggregate/internal/jsontext"},
 	{

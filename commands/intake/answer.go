@@ -30,8 +30,8 @@ func (in *Intake) answer(w http.ResponseWriter, req *request) {
 		req.out = it.view.AppendTo(req.out)
 	} else {
 		status = http.StatusAccepted
-		h["Location"] = []string{address(it.env.ID)}
-		req.out = commands.AppendAccepted(req.out, it.env.ID, it.env.Stream)
+		h["Location"] = []string{address(it.Env.ID)}
+		req.out = commands.AppendAccepted(req.out, it.Env.ID, it.Env.Stream)
 	}
 	write(w, status, req.out)
 }
@@ -54,9 +54,9 @@ func (in *Intake) answerArray(w http.ResponseWriter, req *request) {
 			req.out = it.view.AppendTo(req.out)
 		default:
 			open++
-			req.out = commands.AppendAccepted(req.out, it.env.ID, it.env.Stream)
+			req.out = commands.AppendAccepted(req.out, it.Env.ID, it.Env.Stream)
 		}
-		if it.refused == nil {
+		if it.Refused == nil {
 			accepted++
 		} else if first == nil {
 			first = p
@@ -81,8 +81,8 @@ func (in *Intake) answerArray(w http.ResponseWriter, req *request) {
 
 // problem is what is told of a command that was refused or rejected; nil otherwise.
 func (it *item) problem() *problem.Problem {
-	if it.refused != nil {
-		return it.refused
+	if it.Refused != nil {
+		return it.Refused
 	}
 	if it.view.Status == commands.StatusRejected {
 		return problem.Rejected(&it.view)

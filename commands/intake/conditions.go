@@ -6,6 +6,7 @@ import (
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/headers"
 	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/commands/vetting"
 )
 
 // noConditions refuses the headers that can only mean one command.
@@ -25,23 +26,23 @@ func (it *item) applyHeaders(given commands.Members, h http.Header) {
 	}
 	match, noneMatch := h["If-Match"], h["If-None-Match"]
 	switch {
-	case len(match) == 0 && len(noneMatch) == 0 || it.refused != nil:
+	case len(match) == 0 && len(noneMatch) == 0 || it.Refused != nil:
 	case len(match) > 0 && len(noneMatch) > 0:
-		it.refuse(commands.Malformed, "If-Match and If-None-Match contradict each other")
+		it.Refuse(commands.Malformed, "If-Match and If-None-Match contradict each other")
 	case len(match) > 0:
 		tag, err := headers.OneTag(match)
 		if err != nil {
-			it.refuse(commands.Malformed, "If-Match: "+err.Error())
+			it.Refuse(commands.Malformed, "If-Match: "+err.Error())
 			return
 		}
 		ticket, ok := commands.ParseTicket(tag)
 		if !ok {
-			it.refuse(commands.Malformed, "If-Match: the entity tag must be a ticket: the id of an action, which is a UUID, or genesis")
+			it.Refuse(commands.Malformed, "If-Match: the entity tag must be a ticket: the id of an action, which is a UUID, or genesis")
 			return
 		}
 		it.applyStrict("If-Match", ticket, given)
 	case len(noneMatch) != 1 || noneMatch[0] != "*":
-		it.refuse(commands.Malformed, "If-None-Match: only * can be asked for, which means that nothing has happened on the stream yet")
+		it.Refuse(commands.Malformed, "If-None-Match: only * can be asked for, which means that nothing has happened on the stream yet")
 	default:
 		it.applyStrict("If-None-Match", commands.Genesis, given)
 	}
@@ -56,52 +57,30 @@ func (it *item) applyKey(values []string, given commands.Members) {
 	id, ok := commands.ParseID(text)
 	switch {
 	case len(values) > 1 || !ok:
-		it.refuse(commands.Malformed, "Idempotency-Key: it must be one UUID, and neither the nil nor the max UUID")
-	case given.Has(commands.MemberID) && it.env.ID != id:
-		it.refuse(commands.Malformed, `Idempotency-Key and "id" contradict each other`)
+		it.Refuse(commands.Malformed, "Idempotency-Key: it must be one UUID, and neither the nil nor the max UUID")
+	case given.Has(commands.MemberID) && it.Env.ID != id:
+		it.Refuse(commands.Malformed, `Idempotency-Key and "id" contradict each other`)
 	default:
-		it.env.ID = id
+		it.Env.ID = id
 	}
 }
 
 // applyStrict makes the command one under policy strict with the ticket a header names.
 func (it *item) applyStrict(header string, ticket commands.ID, given commands.Members) {
 	switch {
-	case given.Has(commands.MemberPolicy) && it.env.Policy != commands.PolicyStrict:
-		it.refuse(commands.Malformed, header+` means policy strict and contradicts "policy"`)
-	case given.Has(commands.MemberTicket) && it.env.Ticket != ticket:
-		it.refuse(commands.Malformed, header+` and "ticket" contradict each other`)
+	case given.Has(commands.MemberPolicy) && it.Env.Policy != commands.PolicyStrict:
+		it.Refuse(commands.Malformed, header+` means policy strict and contradicts "policy"`)
+	case given.Has(commands.MemberTicket) && it.Env.Ticket != ticket:
+		it.Refuse(commands.Malformed, header+` and "ticket" contradict each other`)
 	default:
-		it.env.Policy, it.env.Ticket = commands.PolicyStrict, ticket
+		it.Env.Policy, it.Env.Ticket = commands.PolicyStrict, ticket
 	}
 }
 
-// traceParent is the W3C trace context of a request when it has a valid one, as far as version 00 knows
-// its form; none otherwise, since a broken one must not be passed on (Trace Context section 3.2).
+// traceParent is the trace context of a request that has one, and a valid one.
 func traceParent(values []string) string {
-	const length = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-	if len(values) != 1 || len(values[0]) < length {
+	if len(values) != 1 {
 		return ""
 	}
-	text := values[0]
-	if text[:2] == "ff" || len(text) > length && (text[:2] == "00" || text[length] != '-') {
-		return ""
-	}
-	text = text[:length]
-	zeros := true
-	for i := range length {
-		switch c := text[i]; i {
-		case 2, 35, 52:
-			if c != '-' || i > 2 && zeros {
-				return ""
-			}
-			zeros = true
-		default:
-			if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
-				return ""
-			}
-			zeros = zeros && c == '0'
-		}
-	}
-	return text
+	return vetting.TraceParent(values[0])
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/vetting"
 )
 
 // Config is what an [Intake] is made of. Its functions are called from many goroutines.
@@ -120,6 +121,7 @@ func (c *Config) Validate() error {
 // Intake is the endpoint POST /v1/commands.
 type Intake struct {
 	config   Config
+	rules    vetting.Rules
 	requests sync.Pool
 	memory   atomic.Int64 // held by requests under way, in bytes
 }
@@ -132,7 +134,7 @@ func New(config Config) (*Intake, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	in := &Intake{config: config}
+	in := &Intake{config: config, rules: vetting.Rules{Allows: config.Allows, Limits: config.Limits, NewID: config.NewID}}
 	in.requests.New = func() any { return newRequest() }
 	return in, nil
 }

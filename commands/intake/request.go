@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
-	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/commands/vetting"
 )
 
 // request is the state of one POST. It is pooled, since with one command a POST its making would cost
@@ -16,6 +16,7 @@ type request struct {
 	items []*item // those in use; more may lie beyond its length
 	array bool
 
+	vetted  []*vetting.Entry     // of the items of an array
 	sending []*item              // those handed over
 	envs    []*commands.Envelope // of these
 
@@ -35,10 +36,9 @@ type request struct {
 
 // item is one command of a request.
 type item struct {
-	env     commands.Envelope
-	refused *problem.Problem // nil: not refused
-	waiter  Waiter
-	waits   bool // there is a waiter
+	vetting.Entry
+	waiter Waiter
+	waits  bool // there is a waiter
 
 	// fate is set once the bus has answered; what it says about err may be read once it is not unanswered.
 	fate atomic.Uint32
@@ -87,6 +87,14 @@ func (req *request) use(n int) {
 	}
 }
 
+// entries are those of all items.
+func (req *request) entries() []*vetting.Entry {
+	for _, it := range req.items {
+		req.vetted = append(req.vetted, &it.Entry)
+	}
+	return req.vetted
+}
+
 // keptBytes is the largest buffer that a pooled request keeps.
 const keptBytes = 64 << 10
 
@@ -95,9 +103,10 @@ func (req *request) reset() {
 	for _, it := range req.items {
 		*it = item{}
 	}
+	clear(req.vetted)
 	clear(req.sending)
 	clear(req.envs)
-	req.items, req.sending, req.envs = req.items[:0], req.sending[:0], req.envs[:0]
+	req.items, req.vetted, req.sending, req.envs = req.items[:0], req.vetted[:0], req.sending[:0], req.envs[:0]
 	if cap(req.body) > keptBytes {
 		req.body = nil
 	}
@@ -106,12 +115,6 @@ func (req *request) reset() {
 	}
 	req.body, req.out = req.body[:0], req.out[:0]
 	req.array, req.wait, req.waiting, req.held = false, 0, false, 0
-}
-
-// refuse notes why the command is not accepted.
-func (it *item) refuse(code commands.Reason, detail string) {
-	it.refused = problem.New(code, detail)
-	it.refused.ID, it.refused.Stream = it.env.ID, it.env.Stream
 }
 
 // settled tells that the outcome is known.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/vetting"
 )
 
 // send hands over every command that was not refused and waits until it is known of each whether it was
@@ -12,18 +13,16 @@ import (
 func (in *Intake) send(req *request) {
 	away := in.config.Ready != nil && in.config.Ready() != nil
 	for _, it := range req.items {
-		if away && it.refused == nil {
-			it.refuse(commands.Unavailable, "commands cannot be judged at the moment")
+		if away && it.Refused == nil {
+			it.Refuse(commands.Unavailable, "commands cannot be judged at the moment")
 		}
-		if it.refused != nil {
+		if it.Refused != nil {
 			continue
 		}
-		req.sending, req.envs = append(req.sending, it), append(req.envs, &it.env)
-		trace := it.env.TraceParent
-		it.env = commands.Seal(it.env.Command, req.began)
-		it.env.TraceParent = trace
+		req.sending, req.envs = append(req.sending, it), append(req.envs, &it.Env)
+		it.Seal(req.began)
 		if req.waiting {
-			it.waiter, it.waits = in.config.Register(it.env.ID, it.env.Hash)
+			it.waiter, it.waits = in.config.Register(it.Env.ID, it.Env.Hash)
 			req.waiting = it.waits
 		}
 	}
@@ -54,7 +53,7 @@ func (in *Intake) giveUp(req *request) {
 		var open []*commands.Envelope
 		for _, it := range req.sending {
 			if it.fate.Load() == unanswered {
-				open = append(open, &it.env)
+				open = append(open, &it.Env)
 			}
 		}
 		in.config.Withdraw(open...)
@@ -74,10 +73,10 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 	for _, it := range req.sending {
 		switch it.fate.Load() {
 		case unanswered:
-			it.refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
-			it.refused.Instance = address(it.env.ID)
+			it.Refuse(commands.FateUnknown, "it was handed over, but not confirmed in time")
+			it.Refused.Instance = address(it.Env.ID)
 		case failed:
-			it.refuse(in.config.Refusal(it.err), "")
+			it.Refuse(in.config.Refusal(it.err), "")
 		default:
 			in.find(req, it, &p)
 		}
@@ -87,14 +86,12 @@ func (in *Intake) settle(ctx context.Context, req *request) {
 	}
 }
 
-const conflictDetail = "another command was sent with this id before: another stream, type, ticket or policy, or other bytes of data"
-
 // find looks for the outcome of one accepted command.
 func (in *Intake) find(req *request, it *item, p *patience) {
 	var outcome *commands.Outcome
 	var conflict bool
 	if !it.waits {
-		conflict = in.config.Conflicted(req.mark, it.env.ID, it.env.Hash)
+		conflict = in.config.Conflicted(req.mark, it.Env.ID, it.Env.Hash)
 	} else if outcome, conflict = it.waiter.Told(); outcome == nil && !conflict && req.waiting && req.wait > 0 {
 		// An error says that the outcome is not known in time, which is an answer too. A store that
 		// cannot be read is the register's to report.
@@ -102,11 +99,11 @@ func (in *Intake) find(req *request, it *item, p *patience) {
 	}
 	switch {
 	case conflict:
-		it.refuse(commands.IDConflict, conflictDetail)
+		it.Refuse(commands.IDConflict, vetting.ConflictDetail)
 	case outcome != nil:
 		view, err := in.config.Tell(p.parent, outcome)
 		if err != nil {
-			in.config.Log.Warn("cannot tell an outcome", "command_id", it.env.ID.String(), "stream", it.env.Stream.String(), "err", err)
+			in.config.Log.Warn("cannot tell an outcome", "command_id", it.Env.ID.String(), "stream", it.Env.Stream.String(), "err", err)
 			return
 		}
 		it.view = view
