@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ticketed/doorman/commands"
@@ -18,7 +19,7 @@ var (
 // Origin is where a dead letter comes from.
 type Origin string
 
-// The origins. A letter that says none is the worker's.
+// The origins. A letter that is kept without one is the worker's.
 const (
 	OriginWorker Origin = "worker" // a command whose aggregate code broke, or a frame that could not be read
 	OriginAMQP   Origin = "amqp"   // a message of another service that was refused
@@ -77,13 +78,24 @@ const (
 	MaxRefusedBytes = 1 << 30
 )
 
-// Bounded is the letter as Bury keeps it. It shares memory with the original.
-func (l DeadLetter) Bounded() DeadLetter {
-	l.Cause = l.Cause[:min(len(l.Cause), MaxCause)]
-	if l.Message == nil {
-		return l
+// Bounded is the letter as Bury keeps it, and an error for one that has not the original its origin says. It shares
+// memory with the letter.
+func (l DeadLetter) Bounded() (DeadLetter, error) {
+	if l.Origin == "" {
+		l.Origin = OriginWorker
 	}
-	m := *l.Message
+	switch {
+	case l.Origin == OriginWorker && l.Envelope != nil && l.Message == nil:
+	case l.Origin == OriginAMQP && l.Message != nil && l.Envelope == nil:
+		l.Message = l.Message.bounded()
+	default:
+		return l, fmt.Errorf("a dead letter of origin %q has not the original that it should", l.Origin)
+	}
+	l.Cause = l.Cause[:min(len(l.Cause), MaxCause)]
+	return l, nil
+}
+
+func (m Message) bounded() *Message {
 	if m.Size == 0 {
 		m.Size = len(m.Body)
 	}
@@ -95,8 +107,7 @@ func (l DeadLetter) Bounded() DeadLetter {
 	if len(m.Properties) > MaxMessageProperties {
 		m.Properties = nil
 	}
-	l.Message = &m
-	return l
+	return &m
 }
 
 // Resolution is what an operator made of a dead letter.
@@ -118,6 +129,14 @@ type Decision struct {
 	RetriedAs  commands.ID // the command that came of Retried
 }
 
+// Validate says what is wrong with a decision that is to be noted.
+func (d *Decision) Validate() error {
+	if d.Resolution != Retried && d.Resolution != Discarded {
+		return fmt.Errorf("%q is no decision on a dead letter", d.Resolution)
+	}
+	return nil
+}
+
 // DeadQuery says which dead letters are wanted: those with numbers above After, Limit at most.
 type DeadQuery struct {
 	After      uint64
@@ -126,8 +145,12 @@ type DeadQuery struct {
 	Resolution Resolution // empty: any
 }
 
-// MaxListedCause is how many bytes of a cause are listed.
-const MaxListedCause = 1 << 10
+const (
+	// MaxListedCause is how many bytes of a cause are listed.
+	MaxListedCause = 1 << 10
+	// MaxUntoldBytes is how many bytes Untold gives, about.
+	MaxUntoldBytes = 8 << 20
+)
 
 // DeadLetters are the letters that a store keeps: those that a batch brings (Batch.Dead) and those that are buried
 // by themselves. Errors other than those named are those of every read, of which ErrUnavailable may be tried again.
@@ -150,7 +173,7 @@ type DeadLetters interface {
 	Decide(ctx context.Context, n uint64, decision Decision) (DeadLetter, error)
 
 	// Untold reads letters of which other services have not been told, whole, by number: limit at most, and no
-	// more of them than come to about 8 MiB, but one at least.
+	// more of them than come to about MaxUntoldBytes, but one at least.
 	Untold(ctx context.Context, limit int) ([]DeadLetter, error)
 
 	// Told notes that other services were told of letters. Those that are gone are passed over.

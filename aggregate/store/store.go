@@ -49,6 +49,8 @@ var (
 type Store interface {
 	Lanes
 	Reader
+	DeadLetters
+	Replies
 
 	// Identity tells the epoch of the log and the number of lanes it was made with.
 	Identity() Identity
@@ -202,9 +204,7 @@ type Reader interface {
 	// End is the position of the newest outcome; 0 for an empty log.
 	End(ctx context.Context) (uint64, error)
 
-	// DeadLetters reads dead letters with numbers above after, in the order they were kept, limit at
-	// most.
-	DeadLetters(ctx context.Context, after uint64, limit int) ([]DeadLetter, error)
+	ParkedList
 }
 
 // Snapshot is a stream's state as of a version.

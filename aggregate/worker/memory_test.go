@@ -15,7 +15,7 @@ import (
 // memory is a deliberately simple store that can be told to misbehave. It keeps the contract as far as
 // a worker sees it; the real backends are judged by the conformance suite.
 type memory struct {
-	store.Reader // what a worker does not call
+	store.Store // what a worker does not call
 
 	mu      sync.Mutex
 	lanes   int

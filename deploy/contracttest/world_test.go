@@ -254,8 +254,8 @@ func (w *world) End(context.Context) (uint64, error) {
 	return uint64(len(w.log)), nil
 }
 
-// DeadLetters is store.Reader's; none are kept here.
-func (w *world) DeadLetters(context.Context, uint64, int) ([]store.DeadLetter, error) {
+// ParkedList is store.Reader's; it is not asked for here.
+func (w *world) ParkedList(context.Context, store.ParkedQuery) ([]store.ParkedEntry, error) {
 	return nil, nil
 }
 

@@ -51,6 +51,17 @@ const (
 	parameters
 )
 
+// The parameters that commit_asking has after those.
+const (
+	askLane = parameters + iota
+	askID
+	askName
+	askConflict
+	askReplyTo
+	askCorrelation
+	allParameters
+)
+
 // handle is what this backend remembers with a stream.
 type handle struct {
 	number int64 // of the stream
@@ -59,8 +70,8 @@ type handle struct {
 
 // body is a batch in the form in which it is sent. It is used again for later batches.
 type body struct {
-	columns [parameters]column
-	values  [parameters][]byte
+	columns [allParameters]column
+	values  [allParameters][]byte
 	claims  []store.Claim
 	heads   map[commands.Stream]int // index in batch.Heads
 	headOf  []int                   // of each outcome that landed
@@ -85,11 +96,12 @@ func (p *bodies) put(b *body) {
 	p.Put(b)
 }
 
-func (b *body) params() [][]byte {
-	for i := range b.columns {
+// params are the first n of the parameters.
+func (b *body) params(n int) [][]byte {
+	for i := range b.columns[:n] {
 		b.values[i] = b.columns[i].b
 	}
-	return b.values[:]
+	return b.values[:n]
 }
 
 func (b *body) encode(batch *store.Batch, lanes int) error {
@@ -103,6 +115,9 @@ func (b *body) encode(batch *store.Batch, lanes int) error {
 	}
 	b.encodeParking(batch, lanes)
 	b.encodeDead(batch.Dead)
+	if len(batch.Asks) > 0 {
+		b.encodeAsks(batch.Asks, lanes)
+	}
 	return nil
 }
 
@@ -291,6 +306,27 @@ func (b *body) encodeDead(letters []store.DeadLetter) {
 		reason.text(string(letter.Reason))
 		cause.text(letter.Cause)
 		text.built(func(into []byte) []byte { return record.AppendEnvelope(into, letter.Envelope) })
+	}
+}
+
+func (b *body) encodeAsks(asks []store.Ask, lanes int) {
+	n := len(asks)
+	lane, id, name, conflict := &b.columns[askLane], &b.columns[askID], &b.columns[askName], &b.columns[askConflict]
+	replyTo, correlation := &b.columns[askReplyTo], &b.columns[askCorrelation]
+	lane.start(pgtype.Int4OID, n)
+	id.start(pgtype.UUIDOID, n)
+	name.start(pgtype.TextOID, n)
+	conflict.start(pgtype.BoolOID, n)
+	replyTo.start(pgtype.ByteaOID, n)
+	correlation.start(pgtype.ByteaOID, n)
+	for i := range asks {
+		ask := &asks[i]
+		lane.int32(int32(ask.Stream.Lane(lanes)))
+		id.id(ask.ID)
+		name.name(ask.Stream)
+		conflict.bool(ask.Conflict)
+		replyTo.text(ask.ReplyTo)
+		correlation.text(ask.CorrelationID)
 	}
 }
 

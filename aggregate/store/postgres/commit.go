@@ -9,8 +9,12 @@ import (
 	"github.com/ticketed/doorman/aggregate/store"
 )
 
-// commitBatch calls the function of migrations/00002_commit_batch.sql.
-var commitBatch = &statement{"commit_batch", "select commit_batch(" + placeholders(parameters) + ")"}
+// commitBatch calls the function of migrations/00002_commit_batch.sql, commitAsking that of
+// migrations/00010_requests.sql, which keeps asks too.
+var (
+	commitBatch  = &statement{"commit_batch", "select commit_batch(" + placeholders(parameters) + ")"}
+	commitAsking = &statement{"commit_asking", "select commit_asking(" + placeholders(allParameters) + ")"}
+)
 
 func placeholders(n int) string {
 	var b strings.Builder
@@ -34,12 +38,16 @@ func (s *Store) Commit(ctx context.Context, batch *store.Batch) (store.Range, er
 	if err := b.encode(batch, s.Identity().Lanes); err != nil {
 		return store.Range{}, fmt.Errorf("postgres: %w", err)
 	}
+	call, count := commitBatch, parameters
+	if len(batch.Asks) > 0 {
+		call, count = commitAsking, allParameters
+	}
 	var last uint64
 	executed := false
-	err := s.commits.query(ctx, commitBatch, func(r row) error {
+	err := s.commits.query(ctx, call, func(r row) error {
 		last, executed = r.uint64(0), true
 		return nil
-	}, b.params()...)
+	}, b.params(count)...)
 	if err != nil {
 		return store.Range{}, commitFailure(err, executed)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ticketed/doorman/aggregate/store"
 )
 
 // Config says which database and how to use it.
@@ -32,6 +34,8 @@ type Config struct {
 	// connection, and a fifth longer for an answer: with the default it has left a connection that went dead,
 	// and its lanes, before the 15 s are over after which a frozen worker's lanes must be worked again.
 	Timeout time.Duration
+
+	maxRefused, maxRefusedBytes uint64 // see store.MaxRefused
 }
 
 // The defaults of Config.
@@ -59,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.maxRefused == 0 {
+		c.maxRefused, c.maxRefusedBytes = store.MaxRefused, store.MaxRefusedBytes
 	}
 	return c
 }

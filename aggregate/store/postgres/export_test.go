@@ -2,6 +2,12 @@ package postgres
 
 import "context"
 
+// KeepingRefused is the configuration with bounds on refused messages.
+func (c Config) KeepingRefused(letters, bytes uint64) Config {
+	c.maxRefused, c.maxRefusedBytes = letters, bytes
+	return c
+}
+
 // Unmake takes all migrations back.
 func Unmake(ctx context.Context, config Config) error {
 	provider, db, err := config.withDefaults().goose()

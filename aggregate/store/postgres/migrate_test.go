@@ -52,7 +52,7 @@ func TestMigratingMakesAStoreThatOpensWithout(t *testing.T) {
 	for _, step := range status {
 		require.Greater(t, step.Version, newest)
 		newest = step.Version
-		require.Regexp(t, `^0000\d_[a-z_]+\.sql$`, step.Name)
+		require.Regexp(t, `^000\d\d_[a-z_]+\.sql$`, step.Name)
 		require.True(t, step.Applied)
 		require.NotZero(t, step.AppliedAt)
 	}

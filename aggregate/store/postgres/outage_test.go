@@ -14,6 +14,16 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
+// unless gives the error of a result, unless it is the one that is right.
+func unless[T any](_ T, err error) func(error) error {
+	return func(right error) error {
+		if errors.Is(err, right) {
+			return nil
+		}
+		return err
+	}
+}
+
 // reads are all reads of a store, each of which says whether the store answers.
 func reads(s *postgres.Store) map[string]func(context.Context) error {
 	stream, ids := streamOn(0, 0), []commands.ID{commands.NewID()}
@@ -28,7 +38,13 @@ func reads(s *postgres.Store) map[string]func(context.Context) error {
 		"Lookup":      func(ctx context.Context) error { _, err := s.Lookup(ctx, ids); return err },
 		"Log":         func(ctx context.Context) error { _, err := s.Log(ctx, 0, 1); return err },
 		"End":         func(ctx context.Context) error { _, err := s.End(ctx); return err },
-		"DeadLetters": func(ctx context.Context) error { _, err := s.DeadLetters(ctx, 0, 1); return err },
+		"DeadLetter":  func(ctx context.Context) error { return unless(s.DeadLetter(ctx, 1))(store.ErrNoDeadLetter) },
+		"DeadLetters": func(ctx context.Context) error { _, err := s.DeadLetters(ctx, store.DeadQuery{Limit: 1}); return err },
+		"Untold":      func(ctx context.Context) error { _, err := s.Untold(ctx, 1); return err },
+		"Told":        func(ctx context.Context) error { return s.Told(ctx, []uint64{1}) },
+		"Asked":       func(ctx context.Context) error { _, err := s.Asked(ctx, []int{0}, 0, 1); return err },
+		"Answered":    func(ctx context.Context) error { return s.Answered(ctx, []uint64{1}) },
+		"ParkedList":  func(ctx context.Context) error { _, err := s.ParkedList(ctx, store.ParkedQuery{Limit: 1}); return err },
 		"Acquire":     func(ctx context.Context) error { _, err := s.Acquire(ctx, []int{0}, "x"); return err },
 	}
 }
@@ -196,7 +212,7 @@ func TestNumbersBeyondAllThatAreStored(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrNotKept)
 		_, err = s.Log(t.Context(), n, math.MaxInt)
 		require.ErrorIs(t, err, store.ErrNotKept)
-		letters, err := s.DeadLetters(t.Context(), n, math.MaxInt)
+		letters, err := s.DeadLetters(t.Context(), store.DeadQuery{After: n, Limit: math.MaxInt})
 		require.NoError(t, err)
 		require.Empty(t, letters)
 	}

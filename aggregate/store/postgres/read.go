@@ -240,22 +240,3 @@ func (s *Store) End(ctx context.Context) (end uint64, err error) {
 	}
 	return end, nil
 }
-
-var readDead = &statement{"read_dead", `
-select n, at, id, name, reason, cause, body from dead_letters where n > $1 order by n limit $2::bigint`}
-
-// DeadLetters reads dead letters by number.
-func (s *Store) DeadLetters(ctx context.Context, after uint64, limit int) ([]store.DeadLetter, error) {
-	var letters []store.DeadLetter
-	err := s.reads.query(ctx, readDead, func(r row) error {
-		e := &commands.Envelope{}
-		e.ID, e.Stream = r.id(2), r.stream(3)
-		letters = append(letters, store.DeadLetter{N: r.uint64(0), At: r.time(1), Envelope: e,
-			Reason: commands.Reason(r.text(4)), Cause: r.text(5)})
-		return record.DecodeEnvelope(r.bytes(6), e)
-	}, numberParam(after), limitParam(limit))
-	if err != nil {
-		return nil, failure("read dead letters", err)
-	}
-	return letters, nil
-}

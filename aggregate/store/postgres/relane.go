@@ -104,7 +104,7 @@ func relane(ctx context.Context, tx pgx.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	names, err := parkedNames(ctx, tx)
+	names, err := laneNames(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,8 @@ func relane(ctx context.Context, tx pgx.Tx, id string) error {
 update parked p set lane = n.lane, deadline = p.deadline - l.worked + (select max(worked) from lanes)
   from unnest($1::text[], $2::integer[]) as n (name, lane), lanes l
  where p.name = n.name and l.lane = p.lane`, []any{names, lanes}},
+		{`update asks a set lane = n.lane from unnest($1::text[], $2::integer[]) as n (name, lane) where a.name = n.name`,
+			[]any{names, lanes}},
 		{`insert into past_lanes (generation, lanes) select generation, lanes from meta`, nil},
 		{`update meta set generation = generation + 1, lanes = $1`, []any{wanted}},
 		// Epochs begin above all that ever were, those of lanes that once were included.
@@ -149,8 +151,9 @@ select n, 0, (select coalesce(min(position), 0) from relays) from generate_serie
 	return nil
 }
 
-func parkedNames(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, `select distinct name from parked`)
+// laneNames are the streams of which something is noted with the lane.
+func laneNames(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `select name from parked union select name from asks`)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ import (
 
 func backend() storetest.Backend {
 	return storetest.Backend{Shared: true, Relane: relane, Fresh: func(t testing.TB) func() store.Store {
-		config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(t), Lanes: storetest.Lanes, Migrate: true}
+		config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(t), Lanes: storetest.Lanes, Migrate: true}.
+			KeepingRefused(storetest.MostRefused, storetest.MostRefusedBytes)
 		return func() store.Store { return open(t, config) }
 	}}
 }

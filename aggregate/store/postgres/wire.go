@@ -123,6 +123,10 @@ func numberParam(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, mi
 // limitParam writes a bigint for the number of rows wanted; below zero it is none.
 func limitParam(v int) []byte { return numberParam(uint64(max(v, 0))) }
 
+func intParam(v int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(v)) }
+
+func timeParam(v time.Time) []byte { return binary.BigEndian.AppendUint64(nil, uint64(timestamp(v))) }
+
 func nameParam(s commands.Stream) []byte { return appendName(nil, s) }
 
 func idsParam(ids []commands.ID) []byte {
@@ -130,6 +134,15 @@ func idsParam(ids []commands.ID) []byte {
 	c.start(pgtype.UUIDOID, len(ids))
 	for _, id := range ids {
 		c.id(id)
+	}
+	return c.b
+}
+
+func numbersParam(ns []uint64) []byte {
+	var c column
+	c.start(pgtype.Int8OID, len(ns))
+	for _, n := range ns {
+		c.int64(int64(n))
 	}
 	return c.b
 }

@@ -1,5 +1,6 @@
 // Package record is the binary form in which both backends keep what a row says beyond its columns: the
-// body of an outcome in the log, and the body of an envelope in the parking lot or among dead letters.
+// body of an outcome in the log, of an envelope in the parking lot or among dead letters, and of another service's
+// message among those.
 //
 // A body begins with the version of its layout, so that a later program reads what an earlier one wrote.
 // Numbers are varints (encoding/binary), texts and data are preceded by their length, ids and hashes are

@@ -16,6 +16,9 @@ type reader struct {
 	what string
 }
 
+// early is what is wrong with a body that has been cut.
+const early = "it ends early"
+
 func (r *reader) fail(what string) {
 	if r.what == "" {
 		r.what = what
@@ -52,7 +55,7 @@ func (r *reader) flags(known byte) byte {
 
 func (r *reader) byte() byte {
 	if len(r.rest) == 0 {
-		r.fail("it ends early")
+		r.fail(early)
 		return 0
 	}
 	b := r.rest[0]
@@ -62,7 +65,7 @@ func (r *reader) byte() byte {
 
 func (r *reader) sixteen() (id commands.ID) {
 	if len(r.rest) < len(id) {
-		r.fail("it ends early")
+		r.fail(early)
 		return id
 	}
 	copy(id[:], r.rest)
@@ -103,7 +106,7 @@ func (r *reader) time() time.Time {
 // bytes takes n bytes; none of them is not nil.
 func (r *reader) bytes(n uint64) []byte {
 	if n > uint64(len(r.rest)) {
-		r.fail("it ends early")
+		r.fail(early)
 		return nil
 	}
 	if n == 0 {
@@ -119,6 +122,14 @@ func (r *reader) text() string {
 	return unsafe.String(unsafe.SliceData(taken), len(taken))
 }
 
+// data reads what appendData wrote.
+func (r *reader) data() []byte {
+	if size := r.number(); size > 0 {
+		return r.bytes(size - 1)
+	}
+	return nil
+}
+
 // leastEvent is the size of the smallest event: a length, a schema, a length.
 const leastEvent = 3
 
@@ -128,7 +139,7 @@ func (r *reader) events() []commands.Event {
 		return nil
 	}
 	if n > uint64(len(r.rest)/leastEvent) {
-		r.fail("it ends early")
+		r.fail(early)
 		return nil
 	}
 	events := make([]commands.Event, n)
@@ -136,9 +147,7 @@ func (r *reader) events() []commands.Event {
 		event := &events[i]
 		event.Type = r.text()
 		event.Schema = int(r.number())
-		if size := r.number(); size > 0 {
-			event.Data = r.bytes(size - 1)
-		}
+		event.Data = r.data()
 	}
 	if r.what != "" {
 		return nil

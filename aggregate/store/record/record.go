@@ -154,7 +154,16 @@ func AppendEnvelope(b []byte, e *commands.Envelope) []byte {
 // Texts and data share body's memory, which must not change any more.
 func DecodeEnvelope(body []byte, e *commands.Envelope) error {
 	r := reader{rest: body}
-	flags := r.flags(hasTicket | genesis | hasReply | hasData)
+	flags := r.envelope(e)
+	if flags&hasData != 0 {
+		e.Data = r.bytes(r.number())
+	}
+	return r.end()
+}
+
+// envelope reads everything that comes before the data.
+func (r *reader) envelope(e *commands.Envelope) (flags byte) {
+	flags = r.flags(hasTicket | genesis | hasReply | hasData)
 	e.Hash = commands.Hash(r.sixteen())
 	e.Ticket = r.ticket(flags)
 	e.Policy = commands.Policy(r.byte())
@@ -169,10 +178,7 @@ func DecodeEnvelope(body []byte, e *commands.Envelope) error {
 		e.TraceParent = r.text()
 	}
 	e.Data = nil
-	if flags&hasData != 0 {
-		e.Data = r.bytes(r.number())
-	}
-	return r.end()
+	return flags
 }
 
 // EnvelopeHash reads of an envelope's body the hash of its payload.

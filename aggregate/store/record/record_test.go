@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -199,4 +200,58 @@ func FuzzDecode(f *testing.F) {
 			require.ErrorIs(t, err, ErrCorrupt)
 		}
 	})
+}
+
+func genMessage(t *rapid.T) store.Message {
+	text := func(label string) string { return rapid.String().Draw(t, label) }
+	return store.Message{Body: genData(t, "body"), Size: rapid.IntRange(0, 1<<40).Draw(t, "size"), ContentType: text("type"),
+		ContentEncoding: text("encoding"), MessageID: text("id"), CorrelationID: text("correlation"), ReplyTo: text("reply"),
+		UserID: text("user"), Exchange: text("exchange"), RoutingKey: text("key"), Properties: genData(t, "properties")}
+}
+
+func TestMessageIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := genMessage(t)
+		body := AppendMessage(nil, &want)
+		var got store.Message
+		require.NoError(t, DecodeMessage(body, &got))
+		require.Equal(t, want, got)
+		cut := rapid.IntRange(0, len(body)-1).Draw(t, "cut")
+		require.ErrorIs(t, DecodeMessage(body[:cut], &store.Message{}), ErrCorrupt)
+		require.ErrorIs(t, DecodeMessage(append(body, 0), &store.Message{}), ErrCorrupt)
+	})
+}
+
+func TestHeadsTellAllThatIsNotLarge(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		e, m := genEnvelope(t), genMessage(t)
+		if rapid.Bool().Draw(t, "large") {
+			e.Data, m.Body, m.Properties = make([]byte, 2*Head), make([]byte, 2*Head), make([]byte, 2*Head)
+		}
+		wantE, wantM := e, m
+		wantE.Data, wantM.Body, wantM.Properties = nil, nil, nil
+		gotE := commands.Envelope{Command: commands.Command{ID: e.ID, Stream: e.Stream}}
+		body := AppendEnvelope(nil, &e)
+		require.NoError(t, DecodeEnvelopeHead(body[:min(len(body), Head)], &gotE))
+		require.Equal(t, wantE, gotE)
+		var gotM store.Message
+		body = AppendMessage(nil, &m)
+		require.NoError(t, DecodeMessageHead(body[:min(len(body), Head)], &gotM))
+		require.Equal(t, wantM, gotM)
+	})
+}
+
+func TestAHeadThatIsCutInsideATextTellsWhatComesBefore(t *testing.T) {
+	t.Parallel()
+	e := commands.Envelope{Command: commands.Command{Type: "add_line", Session: strings.Repeat("s", 2*Head), Actor: "Ann"}}
+	var got commands.Envelope
+	require.NoError(t, DecodeEnvelopeHead(AppendEnvelope(nil, &e)[:Head], &got))
+	require.Equal(t, commands.Envelope{Command: commands.Command{Type: "add_line"}, ReceivedAt: got.ReceivedAt}, got)
+
+	body := AppendEnvelope(nil, &e)
+	require.ErrorIs(t, DecodeEnvelopeHead(body[:Head-1], &got), ErrCorrupt, "a body that is shorter than a head is whole")
+	body[0] = 7
+	require.ErrorIs(t, DecodeEnvelopeHead(body[:Head], &got), ErrCorrupt)
 }

@@ -79,6 +79,9 @@ func (s *Store) write(batch *store.Batch, worked clocks) error {
 			return err
 		}
 	}
+	if err := s.ask(batch.Asks); err != nil {
+		return err
+	}
 	if err := s.settling.write(w); err != nil {
 		return err
 	}

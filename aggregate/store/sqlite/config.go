@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/ticketed/doorman/aggregate/store"
 )
 
 // Config says where a store is and how it is opened. The zero value of everything but Dir is a default.
@@ -23,6 +25,8 @@ type Config struct {
 	Log *slog.Logger
 
 	settleEvery uint64 // positions between two sweeps, see settling
+
+	maxRefused, maxRefusedBytes int64 // see store.MaxRefused
 }
 
 const (
@@ -42,6 +46,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.settleEvery == 0 {
 		c.settleEvery = defaultSettleEvery
+	}
+	if c.maxRefused == 0 {
+		c.maxRefused, c.maxRefusedBytes = store.MaxRefused, store.MaxRefusedBytes
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -1,10 +1,31 @@
 package sqlite
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+
+	"github.com/pressly/goose/v3"
+)
+
+// MigrateTo takes migrations back until the schema is of a version. No process may be using the directory.
+func MigrateTo(config Config, version int64) error {
+	return alone(config, func(path string) error {
+		return withProvider(path, func(p *goose.Provider) error {
+			_, err := p.DownTo(context.Background(), version)
+			return err
+		})
+	})
+}
 
 // SettlingEvery is the configuration with sweeps this many positions apart, so that few commits see many.
 func (c Config) SettlingEvery(positions uint64) Config {
 	c.settleEvery = positions
+	return c
+}
+
+// KeepingRefused is the configuration with bounds on refused messages.
+func (c Config) KeepingRefused(letters, bytes int64) Config {
+	c.maxRefused, c.maxRefusedBytes = letters, bytes
 	return c
 }
 

@@ -218,28 +218,3 @@ func (s *Store) End(ctx context.Context) (uint64, error) {
 	}
 	return s.view.endOfLog(), nil
 }
-
-// DeadLetters reads dead letters with numbers above after; see store.Reader.
-func (s *Store) DeadLetters(ctx context.Context, after uint64, limit int) ([]store.DeadLetter, error) {
-	var letters []store.DeadLetter
-	err := s.readers.read(ctx, "read dead letters", func(r *reader) error {
-		row := r.deadLetters
-		row.BindInt(1, int64(after))
-		row.BindInt(2, int64(max(limit, 0)))
-		for {
-			found, err := row.Step()
-			if err != nil || !found {
-				return err
-			}
-			envelope := &commands.Envelope{Command: commands.Command{ID: idAt(row, 2),
-				Stream: parseStreamName(row.Text(3))}}
-			if err := record.DecodeEnvelope(row.Blob(6), envelope); err != nil {
-				row.Reset()
-				return err
-			}
-			letters = append(letters, store.DeadLetter{N: uint64(row.Int(0)), At: time.UnixMicro(row.Int(1)).UTC(),
-				Envelope: envelope, Reason: commands.Reason(row.Text(4)), Cause: row.Text(5)})
-		}
-	})
-	return letters, err
-}

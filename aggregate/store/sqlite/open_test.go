@@ -72,7 +72,7 @@ func TestASchemaOfAnOlderProgramIsRefusedUnlessItMayMigrate(t *testing.T) {
 	t.Parallel()
 	c := config(t.TempDir())
 	require.NoError(t, open(t, c).Close())
-	for _, table := range []string{"dead_letters", "lanes", "parked", "snapshots", "stream_pages", "streams", "log", "meta"} {
+	for _, table := range []string{"asks", "dead_letters", "lanes", "parked", "snapshots", "stream_pages", "streams", "log", "meta"} {
 		change(t, c.Dir, "DROP TABLE "+table)
 	}
 	change(t, c.Dir, "DELETE FROM goose_db_version WHERE version_id > 0")

@@ -34,9 +34,6 @@ const (
 	sqlParkedOfSession = `SELECT number FROM parked WHERE session = ? AND session <> '' ORDER BY number LIMIT ?`
 	sqlParkedAt        = `SELECT id, stream, seq, deadline, parked_at, session FROM parked WHERE number = ?`
 	sqlBacklog         = `SELECT id, stream, session, deadline, lane FROM parked ORDER BY number`
-
-	sqlDeadLetters = `SELECT number, at, id, stream, reason, cause, envelope FROM dead_letters
-		WHERE number > ? ORDER BY number LIMIT ?`
 )
 
 // Columns of outcomeColumns.
@@ -68,7 +65,7 @@ type reader struct {
 
 	streamByName, state, snapshot, pages *engine.Stmt
 
-	parkedOnStream, parkedByID, parkedOfSession, parkedAt, backlog, deadLetters *engine.Stmt
+	parkedOnStream, parkedByID, parkedOfSession, parkedAt, backlog *engine.Stmt
 }
 
 func openReader(path string, pragmas []string) (*reader, error) {
@@ -82,7 +79,7 @@ func openReader(path string, pragmas []string) (*reader, error) {
 		sqlLogAfter: &r.logAfter, sqlLogAt: &r.logAt, sqlOutcomeByID: &r.outcomeByID, sqlEnd: &r.endOfLog,
 		sqlStreamByName: &r.streamByName, sqlState: &r.state, sqlSnapshot: &r.snapshot, sqlPages: &r.pages,
 		sqlParkedOnStream: &r.parkedOnStream, sqlParkedByID: &r.parkedByID, sqlParkedOfSession: &r.parkedOfSession,
-		sqlParkedAt: &r.parkedAt, sqlBacklog: &r.backlog, sqlDeadLetters: &r.deadLetters,
+		sqlParkedAt: &r.parkedAt, sqlBacklog: &r.backlog,
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

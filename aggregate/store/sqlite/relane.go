@@ -53,6 +53,9 @@ func (s *Store) relane(lanes int) error {
 	if err := s.moveParked(conn, lanes, furthest); err != nil {
 		return failed("move what is parked", err)
 	}
+	if err := moveAsks(conn, lanes); err != nil {
+		return failed("move those who asked", err)
+	}
 	// Epochs begin above all that ever were, those of lanes that once were included.
 	epoch, err := conn.Int(sqlNewestEpoch)
 	var relayed int64 // any lane's streams may have been on the one that is furthest behind

@@ -33,6 +33,7 @@ type Store struct {
 	staging  staging
 	settling settling
 	lot      *lot
+	refused  refused
 }
 
 var _ store.Store = (*Store)(nil)

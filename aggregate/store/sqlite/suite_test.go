@@ -14,7 +14,8 @@ import (
 )
 
 func config(dir string) sqlite.Config {
-	return sqlite.Config{Dir: dir, Lanes: storetest.Lanes, Migrate: true}
+	return sqlite.Config{Dir: dir, Lanes: storetest.Lanes, Migrate: true}.
+		KeepingRefused(storetest.MostRefused, storetest.MostRefusedBytes)
 }
 
 func open(t testing.TB, c sqlite.Config) *sqlite.Store {

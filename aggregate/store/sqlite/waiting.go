@@ -68,16 +68,10 @@ func (r *reader) parkedOf(sessions []string, limit int) ([]int64, error) {
 // parkedStatus reads what a session is told of a parked command. Its ticket stands in front of a body that may
 // be large, so of that no more is read.
 func (r *reader) parkedStatus(number int64) (status store.CommandStatus, err error) {
-	s := r.parkedAt
-	s.BindInt(1, number)
-	if _, err := s.Step(); err != nil {
+	w, err := r.parkedRow(number)
+	if err != nil {
 		return status, err
 	}
-	const session = waitingBody // in the place of the body
-	w := &aggregate.Waiting{Seq: uint64(s.Int(waitingSeq)), Deadline: time.Duration(s.Int(waitingDeadline)),
-		ParkedAt: time.UnixMicro(s.Int(waitingParkedAt)).UTC()}
-	w.ID, w.Stream, w.Session = idAt(s, waitingID), parseStreamName(s.Text(waitingStream)), s.Text(session)
-	s.Reset()
 	head, err := r.conn.BlobHead("parked", "body", number, record.EnvelopeHead)
 	if err == nil {
 		w.Ticket, err = record.EnvelopeTicket(head)
@@ -86,4 +80,19 @@ func (r *reader) parkedStatus(number int64) (status store.CommandStatus, err err
 		return status, fmt.Errorf("parked command %s: %w", w.ID, err)
 	}
 	return store.CommandStatus{ID: w.ID, Waiting: w}, nil
+}
+
+// parkedRow reads what there is of a parked command beside its body.
+func (r *reader) parkedRow(number int64) (*aggregate.Waiting, error) {
+	s := r.parkedAt
+	s.BindInt(1, number)
+	if _, err := s.Step(); err != nil {
+		return nil, err
+	}
+	defer s.Reset()
+	const session = waitingBody // in the place of the body
+	w := &aggregate.Waiting{Seq: uint64(s.Int(waitingSeq)), Deadline: time.Duration(s.Int(waitingDeadline)),
+		ParkedAt: time.UnixMicro(s.Int(waitingParkedAt)).UTC()}
+	w.ID, w.Stream, w.Session = idAt(s, waitingID), parseStreamName(s.Text(waitingStream)), s.Text(session)
+	return w, nil
 }

@@ -94,33 +94,6 @@ var readingTests = []test{
 			requireRecord(t, a.record(streams[n]).Head, r)
 		}
 	}},
-	{"dead letters are kept whole and read back in order", func(t testing.TB, d *data) {
-		a := newAuthor(t, d.store)
-		var want []store.DeadLetter
-		for n := range 5 {
-			w := a.waiting(stream("1"), time.Second)
-			letter := store.DeadLetter{At: a.tick(), Envelope: &w.Envelope, Reason: commands.Failed, Cause: "panic: boom\n\ngoroutine 1"}
-			a.batch.Dead = append(a.batch.Dead, letter)
-			want = append(want, letter)
-			if n%2 == 0 {
-				a.commit()
-			}
-		}
-		d.reopen()
-		got, err := d.store.DeadLetters(context.Background(), 0, 100)
-		require.NoError(t, err)
-		require.Len(t, got, len(want))
-		var last uint64
-		for i := range got {
-			require.Greater(t, got[i].N, last)
-			last = got[i].N
-			want[i].N = last
-		}
-		require.Equal(t, want, got)
-		page, err := d.store.DeadLetters(context.Background(), got[1].N, 2)
-		require.NoError(t, err)
-		require.Equal(t, want[2:4], page)
-	}},
 	{"reads never wait for a commit, nor for each other's snapshot", func(t testing.TB, d *data) {
 		a := newAuthor(t, d.store)
 		o := a.land(stream("1"), events(1)...)

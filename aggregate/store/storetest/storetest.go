@@ -27,7 +27,8 @@ const Lanes = 4
 // Backend is what the suite needs to know of a backend.
 type Backend struct {
 	// Fresh makes an empty data set and returns how to open it: each call gives one more store object
-	// on the same data, with [Lanes] lanes. The suite closes what it opens.
+	// on the same data, with [Lanes] lanes, which keeps [MostRefused] refused messages of [MostRefusedBytes] at most.
+	// The suite closes what it opens.
 	Fresh func(t testing.TB) (open func() store.Store)
 	// Shared says that several store objects may be open on one data set at once.
 	Shared bool
@@ -51,16 +52,19 @@ func Run(t *testing.T, backend Backend, groups ...string) {
 		{"Waiting", waitingTests},
 		{"Reading", readingTests},
 		{"Keeping", keepingTests},
+		{"Letters", letterTests},
+		{"Asks", askTests},
+		{"Parked", parkedListTests},
 		{"Histories", historyTests},
 	}
 	if backend.Shared {
 		suite = append(suite, group{"Sharing", sharedTests})
 	}
 	if backend.Crashed != nil {
-		suite = append(suite, group{"Crashing", crashTests})
+		suite = append(suite, group{"Crashing", append(crashTests, letterCrashTests...)})
 	}
 	if backend.Relane != nil {
-		suite = append(suite, group{"Relaning", append(relaneTests, relayRelaneTests...)})
+		suite = append(suite, group{"Relaning", slices.Concat(relaneTests, relayRelaneTests, askRelaneTests)})
 	}
 	for _, g := range suite {
 		if len(groups) > 0 && !slices.Contains(groups, g.name) {
