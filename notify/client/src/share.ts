@@ -13,7 +13,7 @@ export interface ShareOptions {
 type Message = { from: string } & (
   | { t: 'want'; want: Want; anew: boolean }
   | { t: 'bye' | 'hello' | 'beat' }
-  | { t: 'open'; tabs: string[] }
+  | { t: 'open'; tabs: string[]; n: number }
   | { t: 'lost' | 'full'; to: string }
   | { t: 'told'; n: number; name: string; data: any }
   | { t: 'mark'; id: string }
@@ -33,6 +33,8 @@ const MOST = 256;
 interface Tab {
   want: Want;
   silent: number;
+  /** It has been told that it is told all: what was told before went past it. */
+  joined: boolean;
 }
 
 /**
@@ -89,9 +91,9 @@ export function share(options: ShareOptions = {}): Sharing {
       want,
       event(n, data) {
         post({ t: 'told', n: told++, name: n, data });
-        for (const { want: w } of tabs.values()) {
+        for (const { want: w, joined } of tabs.values()) {
           if (n == 'reset') for (const s in w.streams) w.streams[s] = undefined;
-          else if (n == 'state' && data.stream in w.streams) w.streams[data.stream] = data.version;
+          else if (n == 'state' && joined && data.stream in w.streams) w.streams[data.stream] = data.version;
         }
         watcher.event(n, data);
       },
@@ -101,13 +103,17 @@ export function share(options: ShareOptions = {}): Sharing {
       },
     };
 
+    const announce = () => {
+      cancelOpen = undefined;
+      for (const t of tabs.values()) t.joined = true;
+      post({ t: 'open', tabs: [...tabs.keys()], n: told });
+    };
+
     /** Opens the connection for everybody, as soon as all have said what they want. */
     const open = () => {
       cancelOpen ??= after(10, () => {
-        cancelOpen = undefined;
-        if (!feed || alone) return;
-        post({ t: 'open', tabs: [...tabs.keys()] });
-        feed.update(true);
+        announce();
+        feed!.update(true);
       });
     };
 
@@ -119,8 +125,7 @@ export function share(options: ShareOptions = {}): Sharing {
       post({ t: 'hello' });
       // The others say what they want before the first connection is made.
       cancelOpen = after(50, () => {
-        cancelOpen = undefined;
-        post({ t: 'open', tabs: [...tabs.keys()] });
+        announce();
         feed = feeds(lead, mark, (id) => {
           mark = id;
           post({ t: 'mark', id });
@@ -160,7 +165,7 @@ export function share(options: ShareOptions = {}): Sharing {
         const known = tabs.get(m.from);
         if (!known && !m.anew && feed) return post({ t: 'lost', to: m.from });
         const before = known?.want.streams ?? {};
-        tabs.set(m.from, { want: m.want, silent: 0 });
+        tabs.set(m.from, { want: m.want, silent: 0, joined: !m.anew && !!known?.joined });
         if (Object.keys(want().streams).length > MOST) {
           tabs.delete(m.from);
           post({ t: 'full', to: m.from });
@@ -185,15 +190,20 @@ export function share(options: ShareOptions = {}): Sharing {
         }
       } else if (m.t != 'want' && leader != me) {
         if (m.from != leader) {
-          // The first that is heard of it: it has not been told of us.
+          if (leader) {
+            // The first that is heard of this one: it has not been told of us.
+            if (joined) lose();
+            ask(true);
+          }
           leader = m.from;
-          if (joined) lose();
-          ask(true);
         }
         missed = 0;
         if (m.t == 'open') {
-          if (m.tabs.includes(me)) joined = true;
-          else ask(true);
+          if (!m.tabs.includes(me)) ask(true);
+          else if (!joined) {
+            joined = true;
+            next = m.n;
+          }
         } else if (m.t == 'mark') mark = m.id;
         else if (m.t == 'live') watcher.live(m.yes, m.problem);
         else if (m.t == 'told') {

@@ -5,6 +5,8 @@ export class Origin {
   #locks = new Map<string, { tab: Page; end: (e?: Error) => void }>();
   #queue: { name: string; tab: Page; start: () => void }[] = [];
   pages = new Set<Page>();
+  /** How long a message from page to page takes, in ms; those of one page arrive in order. */
+  slow = () => 1;
   constructor(readonly time: Time) {}
 
   page(): Page {
@@ -62,6 +64,7 @@ export class Page {
   frozen = false;
   dead = false;
   #later: (() => void)[] = [];
+  #sent = new Map<Page, number>();
   ports = new Map<string, any>();
   constructor(private origin: Origin) {}
 
@@ -78,7 +81,11 @@ export class Page {
         for (const p of this.origin.pages) {
           const other = p != this && p.ports.get(name);
           const text = JSON.stringify(data, (_, v) => (v === undefined ? null : v));
-          if (other) this.origin.time.after(1, () => p.run(() => other.onmessage?.({ data: JSON.parse(text) })));
+          if (!other) continue;
+          const { time, slow } = this.origin;
+          const due = Math.max(this.#sent.get(p) ?? 0, time.now + slow());
+          this.#sent.set(p, due);
+          time.after(due - time.now, () => p.run(() => other.onmessage?.({ data: JSON.parse(text) })));
         }
       },
     };

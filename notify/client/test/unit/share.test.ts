@@ -12,6 +12,9 @@ import { chance } from '../sim/time.ts';
 class Browser extends Stage {
   origin = new Origin(this.time);
   connections = 0;
+  made = 0;
+  /** How long what the server tells is on its way, in ms. */
+  slow = () => 0;
   tabs: { page: Page; client: Client }[] = [];
 
   open(): { page: Page; client: Client } {
@@ -21,11 +24,18 @@ class Browser extends Stage {
       ...wire,
       listen: (ask: any, poll: boolean, on: any) => {
         this.connections++;
-        const way = (fn: () => void) => page.run(fn);
+        this.made++;
+        let last = 0;
+        let over = false;
+        const way = (fn: () => void) => {
+          last = Math.max(last, this.time.now + this.slow());
+          this.time.after(last - this.time.now, () => page.run(() => over || fn()));
+        };
         const stop = wire.listen(ask, poll, { open: () => way(() => on.open()), mark: (m) => way(() => on.mark(m)),
           event: (n, d) => way(() => on.event(n, d)), end: (w) => way(() => on.end(w)) });
         return () => {
           this.connections--;
+          over = true;
           stop();
         };
       },
@@ -158,6 +168,63 @@ test('a tab that was taken for gone, and is not, is told so', async () => {
   await b.pass(5000);
   assert.equal(h.status, 'landed');
   assert.equal(b.connections, 1);
+});
+
+test('what is told while a tab waits to be told everything anew is told to it again', async () => {
+  const b = new Browser();
+  const [one, two] = [b.open(), b.open()];
+  for (const t of [one, two]) t.client.stream('journal/1');
+  await b.pass(1000);
+  const port = [...two.page.ports.values()][0];
+  const hear = port.onmessage;
+  port.onmessage = () => {};
+  send(one.client, 'unheard');
+  await b.pass(1000);
+  port.onmessage = hear;
+  b.held = true;
+  send(one.client, 'next');
+  await b.pass(1000);
+  // First that it landed, which tells that something was missed, and 5 ms later the state.
+  let n = 0;
+  b.slow = () => 5 * n++;
+  b.release();
+  await b.pass(1000);
+  assert.deepEqual(two.client.stream('journal/1').confirmed, ['unheard', 'next']);
+});
+
+test('for a tab that comes later the connection is made once more, not twice', async () => {
+  const b = new Browser();
+  for (const n of [1, 2, 3]) {
+    b.open().client.stream('journal/1');
+    await b.pass(1000);
+    assert.equal(b.made, n);
+  }
+});
+
+test('tabs that open beside each other on a slow machine are all told what they watch', async () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const b = new Browser();
+    const luck = chance(seed);
+    const [gap, way, work] = [1000 * luck() ** 2, 150 * luck() ** 2, 300 * luck() ** 2];
+    b.origin.slow = b.slow = () => 1 + luck() * way;
+    const until = b.time.now + 3000;
+    // The page has other work: what comes meanwhile waits.
+    const busy = (p: Page) => {
+      p.freeze();
+      b.time.after(luck() * work, () => p.thaw());
+      if (b.time.now < until) b.time.after(luck() * (2 * work + 10), () => busy(p));
+    };
+    for (let i = 0; i < 4; i++) {
+      const { page, client } = b.open();
+      for (let n = 0; n < 5; n++) client.stream(`journal/${n}`);
+      busy(page);
+      await b.pass(luck() * gap);
+    }
+    await b.pass(5000);
+    const known = b.tabs.map(({ client }) => [0, 1, 2, 3, 4].filter((n) => client.stream(`journal/${n}`).known).length);
+    assert.deepEqual(known, [5, 5, 5, 5], `seed ${seed}`);
+    assert.equal(b.connections, 1, `seed ${seed}`);
+  }
 });
 
 test('without Web Locks each tab has its own connection', async () => {
