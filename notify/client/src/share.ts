@@ -103,8 +103,18 @@ export function share(options: ShareOptions = {}): Sharing {
       },
     };
 
+    /** A tab has its own connection if one has no room for all. */
+    const leave = (id: string) => {
+      if (Object.keys(want().streams).length <= MOST) return false;
+      tabs.delete(id);
+      post({ t: 'full', to: id });
+      return true;
+    };
+
+    /** Says who is told all from now on. */
     const announce = () => {
       cancelOpen = undefined;
+      for (const id of [...tabs.keys()].reverse()) leave(id);
       for (const t of tabs.values()) t.joined = true;
       post({ t: 'open', tabs: [...tabs.keys()], n: told });
     };
@@ -166,10 +176,8 @@ export function share(options: ShareOptions = {}): Sharing {
         if (!known && !m.anew && feed) return post({ t: 'lost', to: m.from });
         const before = known?.want.streams ?? {};
         tabs.set(m.from, { want: m.want, silent: 0, joined: !m.anew && !!known?.joined });
-        if (Object.keys(want().streams).length > MOST) {
-          tabs.delete(m.from);
-          post({ t: 'full', to: m.from });
-        } else if (m.anew || Object.entries(m.want.streams).some(([n, v]) => v == null && !(n in before))) open();
+        if (leave(m.from)) return;
+        if (m.anew || Object.entries(m.want.streams).some(([n, v]) => v == null && !(n in before))) open();
         else feed?.update();
       } else if (m.t == 'bye') {
         tabs.delete(m.from);
@@ -179,7 +187,7 @@ export function share(options: ShareOptions = {}): Sharing {
         next = missed = 0;
         ask(!joined);
       } else if (m.t == 'lost' || m.t == 'full') {
-        if (m.to != me) return;
+        if (m.to != me || leader == me) return;
         lose();
         if (m.t == 'lost') ask(true);
         else {
@@ -230,7 +238,7 @@ export function share(options: ShareOptions = {}): Sharing {
           missed = 0;
           // Whoever hears of another leader meanwhile leaves it at that.
           const before = leader;
-          after(Math.random() * SPREAD, () => leader == before && leader != me && !closed && queue(true));
+          after(Math.random() * SPREAD, () => leader == before && leader != me && !closed && !alone && queue(true));
         }
       }
     };

@@ -23,6 +23,7 @@ class Browser extends Stage {
     const transport = {
       ...wire,
       listen: (ask: any, poll: boolean, on: any) => {
+        assert.ok(ask.streams.length <= 256, `asked for ${ask.streams.length} streams, which no server takes`);
         this.connections++;
         this.made++;
         let last = 0;
@@ -133,6 +134,24 @@ test('a tab for which there is no room any more has its own connection', async (
   await b.pass(1000);
   assert.equal(b.connections, 2);
   for (const [i, t] of tabs.entries()) assert.ok(t.client.stream(`journal/${i}-149`).known);
+});
+
+test('when the tab that has the connection needs all of its room, the others have their own', async () => {
+  const b = new Browser();
+  const tabs = [b.open(), b.open(), b.open()];
+  const watch = (i: number, n: number) => { while (n--) tabs[i]!.client.stream(`journal/${i}-${n}`); };
+  watch(0, 100);
+  watch(1, 60);
+  watch(2, 80);
+  await b.pass(1000);
+  assert.equal(b.connections, 1);
+  watch(0, 130);
+  await b.pass(1000);
+  assert.equal(b.connections, 2, 'room for one of the others');
+  watch(0, 256);
+  await b.pass(1000);
+  assert.equal(b.connections, 3);
+  for (const [i, n] of [256, 60, 80].entries()) for (let k = 0; k < n; k++) assert.ok(tabs[i]!.client.stream(`journal/${i}-${k}`).known);
 });
 
 test('a tab that missed something takes everything anew', async () => {
