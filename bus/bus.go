@@ -1,7 +1,7 @@
 // Package bus carries accepted commands from gateways to the workers that hold their lanes.
 //
 // A lane is one topic of a Watermill publisher and subscriber ([LaneTopic]). A message on it is a frame:
-// commands of that lane that arrived together (package bus/frame). The [Sender] is the gateway's end: it
+// commands of that lane that arrived together (package bus/frame), or an operator's order about one. The [Sender] is the gateway's end: it
 // coalesces commands into frames and tells each of them when its frame is durable.
 //
 //	sender, err := bus.NewSender(publisher, bus.SenderConfig{Lanes: 16})

@@ -24,6 +24,9 @@ func framed(n int) (payload []byte, sent []commands.Envelope) {
 	for i := range n {
 		sent = append(sent, commands.Seal(commands.Command{ID: commands.NewID(), Type: "add", Ticket: commands.Genesis,
 			Stream: commands.Stream{Type: "order", ID: strconv.Itoa(i)}}, time.Now().UTC().Truncate(time.Microsecond)))
+		if i%4 == 3 { // about the one before it
+			sent[i] = commands.RejectOrder(sent[i-1].ID, sent[i-1].Stream, "Olga", "a mistake", time.Now())
+		}
 		payload = frame.Append(payload, &sent[i])
 	}
 	return payload, sent
@@ -58,6 +61,7 @@ func TestALateFrameIsSentOnToTheLanesThatItsStreamsAreOnNow(t *testing.T) {
 
 		var mu sync.Mutex
 		got := map[commands.ID]int{}
+		orders := 0
 		for lane := range 3 {
 			messages, err := now.Subscribe(ctx, bus.LaneTopic(lane))
 			require.NoError(t, err)
@@ -72,6 +76,9 @@ func TestALateFrameIsSentOnToTheLanesThatItsStreamsAreOnNow(t *testing.T) {
 						if envelopes[i].Stream.Lane(3) == lane {
 							got[envelopes[i].ID]++
 						}
+						if envelopes[i].Order == commands.OrderReject {
+							orders++
+						}
 					}
 					mu.Unlock()
 					m.Ack()
@@ -82,6 +89,7 @@ func TestALateFrameIsSentOnToTheLanesThatItsStreamsAreOnNow(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.NoError(t, <-confirmed)
 		require.Len(t, got, len(sent))
+		require.Equal(t, len(sent)/4, orders, "an order is still one")
 		for _, n := range got {
 			require.Equal(t, 1, n)
 		}

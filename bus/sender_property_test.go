@@ -71,6 +71,7 @@ func (m *sending) send(t *rapid.T, n int) {
 		envs[i] = command(strconv.Itoa(m.sent))
 		envs[i].Stream.ID = rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "stream")
 		envs[i].Data = make([]byte, rapid.IntRange(0, 300).Draw(t, "data"))
+		envs[i].Order = commands.Order(rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "order"))
 		m.envs = append(m.envs, envs[i])
 		m.sent++
 	}
@@ -135,6 +136,7 @@ func (m *sending) check(t *rapid.T) {
 			size += frame.Size(env)
 			number, err := strconv.Atoi(env.Type)
 			require.NoError(t, err)
+			require.True(t, env.Order == commands.NoOrder || len(h.commands) == 1, "an order has a frame of its own")
 			require.False(t, framed[number], "command %d travels twice", number)
 			framed[number] = true
 			require.Equal(t, bus.LaneTopic(env.Stream.Lane(m.config.Lanes)), h.topic)

@@ -38,7 +38,8 @@ type outgoing struct {
 	id       commands.ID // of its first command
 	payload  []byte
 	waiting  []waiter
-	size     int // of the commands in the payload
+	size     int  // of the commands in the payload
+	order    bool // it is there for an order alone
 	answered bool
 }
 
@@ -95,13 +96,17 @@ func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 	case l.pending >= l.config.MaxPending, l.pending > 0 && l.bytes+size > l.config.MaxPendingBytes:
 		return ErrFull
 	}
-	if o := l.filling; o != nil &&
-		(len(o.waiting) >= l.config.MaxFrame || len(o.payload)+size > l.config.MaxFrameBytes) {
+	// An order has a frame of its own: a worker that cannot read it, as that of an older release, loses nothing
+	// else with it.
+	order := env.Order != commands.NoOrder
+	if o := l.filling; o != nil && (order || o.order ||
+		len(o.waiting) >= l.config.MaxFrame || len(o.payload)+size > l.config.MaxFrameBytes) {
 		l.full = append(l.full, o)
 		l.filling = nil
 	}
 	if l.filling == nil {
 		l.filling = l.begin(env.ID, size, more)
+		l.filling.order = order
 	}
 	l.filling.payload = frame.Append(l.filling.payload, env)
 	l.filling.waiting = append(l.filling.waiting, w)

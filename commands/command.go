@@ -84,6 +84,8 @@ type Envelope struct {
 	ReplyTo       string    // where another service wants the outcome; empty for none
 	CorrelationID string    // what that service calls it
 	TraceParent   string    // W3C trace context of the request
+	// Order is what an operator wants done with another command; this is one itself when it is NoOrder.
+	Order Order
 	// Via is the gateway that took it, while it is on its way; it is not stored.
 	Via string
 }

@@ -296,12 +296,12 @@ func (c *Command) set(member Members, text string) string {
 			return `"policy" must be ticket, strict, session or any`
 		}
 	case MemberSession:
-		if problem := wrongLabel(member.name(), text, MaxSession); problem != "" {
+		if problem := WrongLabel(member.name(), text, MaxSession); problem != "" {
 			return problem
 		}
 		c.Session = text
 	case MemberActor:
-		if problem := wrongLabel(member.name(), text, MaxActor); problem != "" {
+		if problem := WrongLabel(member.name(), text, MaxActor); problem != "" {
 			return problem
 		}
 		c.Actor = text
@@ -310,7 +310,9 @@ func (c *Command) set(member Members, text string) string {
 	return ""
 }
 
-func wrongLabel(name, text string, most int) string {
+// WrongLabel says what is wrong with a text that people are shown in a line: that it is longer than so many
+// characters, or holds control characters. It is empty when nothing is.
+func WrongLabel(name, text string, most int) string {
 	if len(text) > most && utf8.RuneCountInString(text) > most {
 		return fmt.Sprintf("%q must be %d characters at most", name, most)
 	}

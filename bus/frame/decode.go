@@ -14,7 +14,7 @@ func Count(payload []byte) (int, error) {
 	if len(payload) == 0 {
 		return 0, &CorruptError{Offset: 0, Problem: "nothing there, not even a version"}
 	}
-	if payload[0] != version {
+	if payload[0] != version && payload[0] != orderVersion {
 		return 0, &VersionError{Version: payload[0]}
 	}
 	r := reader{payload: payload, at: 1, end: len(payload)}
@@ -82,9 +82,13 @@ func (r *reader) command(env *commands.Envelope) {
 	copy(env.ID[:], b[0:16])
 	copy(env.Ticket[:], b[16:32])
 	copy(env.Hash[:], b[32:48])
-	if env.Policy = commands.Policy(b[48]); int(env.Policy) >= len(policies) {
+	policy := b[48]
+	if r.payload[0] == orderVersion {
+		env.Order, policy = commands.Order(policy>>orderShift), policy&policyOfOrder
+	}
+	if env.Policy = commands.Policy(policy); int(env.Policy) >= len(policies) {
 		r.at += 48
-		r.fail("policy %d, which is unknown", b[48])
+		r.fail("policy %d, which is unknown", policy)
 		return
 	}
 	env.ReceivedAt = time.UnixMicro(int64(binary.BigEndian.Uint64(b[49:57]))).UTC()

@@ -8,17 +8,20 @@
 //	}
 //	back, err := frame.Decode(payload)
 //
-// # Format, version 1
+// # Format, versions 1 and 2
 //
-//	frame    = version:byte command*
+//	frame    = version:byte command*             2 when there is an order in it, 1 otherwise
 //	command  = size:uvarint body                 size counts the bytes of the body
 //	body     = id:16 ticket:16 hash:16 policy:1 received:8
 //	           tenant type id command session actor reply_to correlation trace_parent data
+//	policy   = the policy; in version 2, in its upper half the number of an order, 0 for a command
 //	received = big-endian microseconds since 1970, two's complement
 //	text     = size:uvarint bytes                every field of the second line but data
 //	data     = 0 | size+1:uvarint bytes          0: the command has no data
 //
-// Any change to it takes a new version number: frames outlive processes, on a broker's disk.
+// Any change to it takes a new version number: frames outlive processes, on a broker's disk. An order has a
+// version of its own since a release that knows only commands must not take it for one; and all other frames stay
+// as they were, so that such a release may work beside this one.
 package frame
 
 import (
@@ -30,7 +33,11 @@ import (
 )
 
 const (
-	version = 1
+	version       = 1
+	orderVersion  = 2
+	orderShift    = 4
+	policyOfOrder = 1<<orderShift - 1
+
 	// fixedSize is that of the fields that always take the same room.
 	fixedSize = 16 + 16 + 16 + 1 + 8
 	// smallest is a command whose texts are all empty: one byte each, and one for the data.
@@ -53,7 +60,8 @@ func (e *CorruptError) Error() string {
 type VersionError struct{ Version byte }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("frame has version %d; this program reads version %d: it was made by another release", e.Version, version)
+	return fmt.Sprintf("frame has version %d; this program reads versions %d and %d: it was made by another release",
+		e.Version, version, orderVersion)
 }
 
 // Append adds a command to the frame in b, which it begins when b is empty, and returns the extended
@@ -62,11 +70,14 @@ func Append(b []byte, env *commands.Envelope) []byte {
 	if len(b) == 0 {
 		b = append(b, version)
 	}
+	if env.Order != commands.NoOrder {
+		b[0] = orderVersion
+	}
 	b = binary.AppendUvarint(b, uint64(bodySize(env)))
 	b = append(b, env.ID[:]...)
 	b = append(b, env.Ticket[:]...)
 	b = append(b, env.Hash[:]...)
-	b = append(b, byte(env.Policy))
+	b = append(b, byte(env.Policy)|byte(env.Order)<<orderShift)
 	b = binary.BigEndian.AppendUint64(b, uint64(env.ReceivedAt.UnixMicro()))
 	for _, text := range texts(env) {
 		b = binary.AppendUvarint(b, uint64(len(text)))

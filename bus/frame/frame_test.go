@@ -37,6 +37,12 @@ func addLine() commands.Envelope {
 	return env
 }
 
+func order() commands.Envelope {
+	env := commands.RejectOrder(addLine().ID, addLine().Stream, "Olga", "a mistake", received)
+	env.ID = commands.ID{0x01, 0x97, 0x7b, 15: 0x43}
+	return env
+}
+
 func bare() commands.Envelope { return commands.Envelope{ReceivedAt: time.Time{}} }
 
 func encode(envs ...commands.Envelope) []byte {
@@ -51,7 +57,7 @@ func TestFrameGivesBackWhatWasAppendedInOrder(t *testing.T) {
 	t.Parallel()
 	without, empty := addLine(), addLine()
 	without.Data, empty.Data = nil, []byte{}
-	sent := []commands.Envelope{addLine(), bare(), without, empty}
+	sent := []commands.Envelope{addLine(), bare(), order(), without, empty}
 
 	got, err := frame.Decode(encode(sent...))
 
@@ -104,21 +110,39 @@ func envelope(t *rapid.T) commands.Envelope {
 		ReplyTo:       text.Draw(t, "reply"),
 		CorrelationID: text.Draw(t, "correlation"),
 		TraceParent:   text.Draw(t, "trace"),
+		Order:         commands.Order(rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 15)).Draw(t, "order")),
 	}
 }
 
-// Frames outlive the process that made them, so the bytes of version 1 are fixed here.
-func TestBytesOfVersion1(t *testing.T) {
+// Frames outlive the process that made them, so the bytes of each version are fixed here.
+func TestBytesOfTheVersions(t *testing.T) {
 	t.Parallel()
-	golden, err := os.ReadFile("testdata/version1.hex")
-	require.NoError(t, err)
-	payload, err := hex.DecodeString(strings.Join(strings.Fields(string(golden)), ""))
-	require.NoError(t, err)
+	for name, holds := range map[string][]commands.Envelope{
+		"version1": {addLine(), bare()}, "version2": {addLine(), order(), bare()},
+	} {
+		golden, err := os.ReadFile("testdata/" + name + ".hex")
+		require.NoError(t, err)
+		payload, err := hex.DecodeString(strings.Join(strings.Fields(string(golden)), ""))
+		require.NoError(t, err)
 
-	got, err := frame.Decode(payload)
-	require.NoError(t, err)
-	require.Equal(t, []commands.Envelope{addLine(), bare()}, got)
-	require.Equal(t, payload, encode(addLine(), bare()))
+		got, err := frame.Decode(payload)
+		require.NoError(t, err)
+		require.Equal(t, holds, got)
+		require.Equal(t, payload, encode(holds...))
+	}
+}
+
+// A release that knows no orders reads all frames without one, and takes none of those with one for commands.
+func TestOnlyAFrameWithAnOrderIsOfTheSecondVersion(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, byte(1), encode(addLine(), bare())[0])
+	require.Equal(t, byte(2), encode(order())[0])
+	require.Equal(t, byte(2), encode(addLine(), order(), bare())[0])
+
+	payload := encode(order())
+	payload[0] = 1
+	_, err := frame.Decode(payload)
+	require.ErrorContains(t, err, "policy 16, which is unknown")
 }
 
 func TestAFrameThatHasOnlyBegunHoldsNothing(t *testing.T) {
@@ -131,13 +155,13 @@ func TestAFrameThatHasOnlyBegunHoldsNothing(t *testing.T) {
 func TestAnotherVersionIsNamed(t *testing.T) {
 	t.Parallel()
 	payload := encode(addLine())
-	for _, version := range []byte{0, 2, 255} {
+	for _, version := range []byte{0, 3, 255} {
 		payload[0] = version
 		_, err := frame.Decode(payload)
 		var other *frame.VersionError
 		require.ErrorAs(t, err, &other)
 		require.Equal(t, version, other.Version)
-		require.ErrorContains(t, err, fmt.Sprintf("frame has version %d; this program reads version 1", version))
+		require.ErrorContains(t, err, fmt.Sprintf("frame has version %d; this program reads versions 1 and 2", version))
 		_, err = frame.Count(payload)
 		require.ErrorAs(t, err, &other)
 	}
@@ -196,6 +220,10 @@ func TestCorruptionIsToldWithItsOffset(t *testing.T) {
 			func(b []byte) []byte { b[body+48] = 4; return b },
 			frame.CorruptError{body + 48, "policy 4, which is unknown"},
 		},
+		"a policy nobody knows beside an order": {
+			func(b []byte) []byte { b[0], b[body+48] = 2, 0x1f; return b },
+			frame.CorruptError{body + 48, "policy 15, which is unknown"},
+		},
 		"a text longer than its command": {
 			func(b []byte) []byte { b[sizes+1+5+1] = 123; return append(b, b[1:]...) },
 			frame.CorruptError{sizes + 1 + 5 + 1, fmt.Sprintf("a length of 123 where %d bytes are left", len(payload)-sizes-8)},
@@ -244,6 +272,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encode(bare()))
 	f.Add(encode(addLine(), bare(), addLine()))
 	f.Add(append(encode(addLine()), 0x80))
+	f.Add(encode(order()))
+	f.Add(encode(addLine(), order(), bare()))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		got, err := frame.Decode(payload)
 		if err != nil {
