@@ -272,10 +272,14 @@ func (c *counter) due(stream commands.Stream) bool {
 
 // takeOff is an operator's word; it tells whether the command was waiting.
 func (c *counter) takeOff(stream commands.Stream, id commands.ID) bool {
-	r := c.round()
-	was := r.RejectParked(c.instance(stream), id, "so said the operator")
-	c.commit(r)
-	return was
+	for {
+		r := c.round()
+		was, progress := r.RejectParked(c.instance(stream), id, "so said the operator")
+		c.commit(r)
+		if progress == aggregate.Taken {
+			return was
+		}
+	}
 }
 
 // commit keeps what a store keeps; it reports false when an id is known already, and nothing was kept.

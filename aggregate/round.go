@@ -55,7 +55,7 @@ type Facts interface {
 // Progress says how far a command was taken.
 type Progress uint8
 
-// The answers of [Round.Take].
+// The answers of [Round.Take] and [Round.RejectParked].
 const (
 	Taken     Progress = iota // judged; the result holds what came of it
 	NeedFacts                 // nothing happened; look up Round.Need and take it again
@@ -151,16 +151,19 @@ func (r *Round) Expire(inst *Instance, id commands.ID) {
 	r.rejectWaiting(inst, w, commands.PredecessorMissing, "the command it follows ("+w.Ticket.String()+") did not arrive in time")
 }
 
-// RejectParked takes a waiting command off at an operator's word, and all that waits on it. It reports
-// whether the command was waiting, and had not been released.
-func (r *Round) RejectParked(inst *Instance, id commands.ID, detail string) bool {
-	r.Resume(inst)
+// RejectParked takes a waiting command off at an operator's word, and all that waits on it. Like Take it goes after
+// what had been released before, and is Deferred while that fills the round. was tells whether the command waited
+// still.
+func (r *Round) RejectParked(inst *Instance, id commands.ID, detail string) (was bool, progress Progress) {
+	if !r.Resume(inst) || r.Full() {
+		return false, Deferred
+	}
 	w := inst.parked[id]
-	if w == nil || w.released {
-		return false
+	if w == nil {
+		return false, Taken
 	}
 	r.rejectWaiting(inst, w, commands.RejectedByOperator, detail)
-	return true
+	return true, Taken
 }
 
 func (r *Round) rejectWaiting(inst *Instance, w *Waiting, reason commands.Reason, detail string) {

@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -81,4 +82,32 @@ func TestWhatBreaksOneRulingIsRuledAsEverOtherwise(t *testing.T) {
 		}
 		require.Len(t, r.Result.Failures, 1)
 	}
+}
+
+// DESIGN section 2: "What is released goes before later arrivals", an operator's word among them.
+func TestAnOrderGoesAfterWhatHasBeenReleased(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	s.limits.Round = 1
+	inst := aggregate.NewInstance(s.kind, streamOf("a"))
+	for _, names := range [][2]string{{"A3", "A2"}, {"A2", "A1"}, {"A9", "A8"}, {"A1", "genesis"}} {
+		s.round().Take(inst, s.command(t, names[0], names[1], "add"))
+	}
+	require.True(t, inst.Pending(), "A2 has been released, and with it A3 will be")
+	var came []string
+	for _, of := range []string{"A3", "A9", "A7"} {
+		for {
+			r := s.round()
+			was, progress := r.RejectParked(inst, name(t, of), "taken off by Olga: a mistake")
+			for _, o := range r.Result.Outcomes {
+				came = append(came, strings.TrimSpace(nameOf(o.ID)+" "+string(o.Reason)))
+			}
+			if progress == aggregate.Taken {
+				require.Equal(t, of == "A9", was, of)
+				break
+			}
+			require.False(t, was)
+		}
+	}
+	require.Equal(t, []string{"A2", "A3", "A9 rejected_by_operator"}, came)
 }

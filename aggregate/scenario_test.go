@@ -160,7 +160,9 @@ func (s *stage) play(t *testing.T, lines []string) string {
 			finish(r)
 		case "operator":
 			r := s.round()
-			require.True(t, r.RejectParked(s.instance(streamOf("a")), name(t, words[1]), strings.Join(words[2:], " ")))
+			was, progress := r.RejectParked(s.instance(streamOf("a")), name(t, words[1]), strings.Join(words[2:], " "))
+			require.True(t, was)
+			require.Equal(t, aggregate.Taken, progress)
 			finish(r)
 		case "limits":
 			s.setLimits(t, words[1:])

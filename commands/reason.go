@@ -38,6 +38,14 @@ const (
 	Internal             Reason = "internal"
 )
 
+// Refusals of what operators ask for.
+const (
+	Forbidden      Reason = "forbidden"       // from where it came it may not be asked
+	NotParked      Reason = "not_parked"      // the command is known, and does not wait any more
+	AlreadyDecided Reason = "already_decided" // somebody decided otherwise on the dead letter
+	NotRetriable   Reason = "not_retriable"   // the dead letter holds nothing that could be sent again
+)
+
 // reasons maps every reason to its HTTP status and the title of its problem (DESIGN section 3).
 var reasons = map[Reason]struct {
 	status int
@@ -71,6 +79,11 @@ var reasons = map[Reason]struct {
 	FateUnknown:          {503, "It may have been accepted; send it again with the same id"},
 	NotAcceptable:        {406, "The answer cannot be given in that form"},
 	Internal:             {500, "Something broke here"},
+
+	Forbidden:      {403, "This may not be asked from there"},
+	NotParked:      {409, "The command does not wait any more"},
+	AlreadyDecided: {409, "It has been decided otherwise already"},
+	NotRetriable:   {422, "It cannot be sent again"},
 }
 
 // Status is the HTTP status that a reason is answered with; 500 for one that is not known.

@@ -16,6 +16,7 @@ import (
 type Config struct {
 	Listen      string
 	AdminListen string
+	AdminHosts  []string
 
 	DataDir             string
 	SQLiteCacheMB       int

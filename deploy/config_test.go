@@ -210,6 +210,8 @@ func TestValidation(t *testing.T) {
 		{"no port", func(c *Config) { c.Listen = "localhost" }, `listen (code): "localhost" is not an address such as 127.0.0.1:8080`},
 		{"all interfaces", func(c *Config) { c.Listen = ":8080" }, ""},
 		{"ports of the system's choice", func(c *Config) { c.Listen, c.AdminListen = "127.0.0.1:0", "127.0.0.1:0" }, ""},
+		{"a port in a name", func(c *Config) { c.AdminHosts = []string{"ok.example.org", "ops.example.org:8081"} },
+			`admin_hosts (code): "ops.example.org:8081" is not a name such as doorman.example.org (small letters, no port)`},
 		{"one address for both", func(c *Config) { c.AdminListen = c.Listen }, "admin_listen (code): 127.0.0.1:8080 is the address of listen too; each needs its own"},
 		{"no folder", func(c *Config) { c.DataDir = "" }, "data_dir (code): a folder is needed unless postgres_url is given"},
 		{"no folder with Postgres", func(c *Config) { c.DataDir, c.PostgresURL = "", "postgres://db/x" }, ""},

@@ -1,13 +1,11 @@
 package deploy
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/contracttest"
 )
 
@@ -28,9 +26,7 @@ func TestContract(t *testing.T) {
 			client := &http.Client{Transport: checker.Watch(transport)}
 			t.Run("table", func(t *testing.T) {
 				contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(), Client: client,
-					RejectParked: func(ctx context.Context, id commands.ID) error {
-						return p.worker.RejectParked(ctx, id, "taken off by op: a test")
-					}})
+					RejectParked: operator(t, p.AdminURL())})
 			})
 			askMore(t, client, p.URL())
 			askToBeTold(t, client, p.URL())

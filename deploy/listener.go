@@ -46,7 +46,7 @@ func (p *Program) listen() error {
 		return err
 	}
 	p.onStop("closing "+p.config.Listen, p.public.close)
-	p.admin.serve(p.adminRoutes(), p.failed)
+	p.admin.serve(p.adminRoutes(adminText, http.HandlerFunc(p.noOperators)), p.failed)
 	starting := http.NewServeMux()
 	p.health.routes(starting)
 	starting.HandleFunc(anyRoute, func(w http.ResponseWriter, r *http.Request) {

@@ -97,7 +97,9 @@ func (c *caller) do(method, path, body string, headers ...string) got {
 	require.NoError(c.t, err)
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
-		r.Header.Set(name, value)
+		if r.Header.Set(name, value); name == "Host" {
+			r.Host = value
+		}
 	}
 	response, err := c.http.Do(r)
 	require.NoError(c.t, err)

@@ -49,7 +49,8 @@ func (p *Program) mount(routes *http.ServeMux) error {
 	return nil
 }
 
-func (p *Program) adminRoutes() http.Handler {
+// adminRoutes are those of the operators' listener, with what answers for the admin API.
+func (p *Program) adminRoutes(text string, operators http.Handler) http.Handler {
 	routes := http.NewServeMux()
 	p.health.routes(routes)
 	routes.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}))
@@ -59,7 +60,9 @@ func (p *Program) adminRoutes() http.Handler {
 	routes.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	routes.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
 	routes.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	routes.HandleFunc("GET /{$}", plainText(adminText))
+	routes.Handle(operatorsRoute, operators)
+	routes.HandleFunc("GET "+problem.TypePrefix+"{code}", problem.Explain)
+	routes.HandleFunc("GET /{$}", plainText(text))
 	routes.HandleFunc(anyRoute, noRoute(routes))
 	return routes
 }

@@ -29,8 +29,10 @@ func (s *setting) env() string  { return envPrefix + strings.ToUpper(s.key) }
 var settings = []setting{
 	text("listen", "127.0.0.1:8080", "address to serve commands and queries on",
 		func(c *Config) *string { return &c.Listen }),
-	text("admin_listen", "127.0.0.1:8081", "address to serve metrics, profiles and health on",
+	text("admin_listen", "127.0.0.1:8081", "address to serve operators on: dead letters, metrics, profiles and health",
 		func(c *Config) *string { return &c.AdminListen }),
+	list("admin_hosts", "", "names with a dot under which operators may ask for it; no page of the web may be served under them",
+		func(c *Config) *[]string { return &c.AdminHosts }),
 	text("data_dir", ".doorman", "folder of the SQLite file; unused with Postgres",
 		func(c *Config) *string { return &c.DataDir }),
 	number("sqlite_cache_mb", 64, "page cache of the SQLite file, in MiB",

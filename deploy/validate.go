@@ -30,6 +30,7 @@ func (k *checker) wrong(key, format string, args ...any) {
 func (c *Config) check() []Problem {
 	k := &checker{config: c}
 	k.addresses()
+	k.hosts()
 	k.storage()
 	k.broker()
 	k.roles()
@@ -114,6 +115,17 @@ func (k *checker) address(key, text string) bool {
 		return false
 	}
 	return true
+}
+
+// A host is compared with what a client asks for, which is in small letters and names a port besides.
+var hostName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+
+func (k *checker) hosts() {
+	for _, host := range k.config.AdminHosts {
+		if !hostName.MatchString(host) {
+			k.wrong("admin_hosts", "%q is not a name such as doorman.example.org (small letters, no port)", host)
+		}
+	}
 }
 
 // Postgres folds and truncates other names, so that what is asked for and what is made would differ.

@@ -85,6 +85,9 @@ func (p *Program) serveClients(ctx context.Context, c clients, routes *http.Serv
 	}
 	queries.Mount(routes)
 	routes.Handle(commandsRoute, gateway)
+	if err := p.serveOperators(c, queries); err != nil {
+		return err
+	}
 	// Those who wait are let go first, so that the requests under way come to their end.
 	p.onStop("answering the requests under way", func(ctx context.Context) error {
 		return errors.Join(c.waiters.Stop(), push.Stop(), p.public.drain(ctx))

@@ -83,6 +83,13 @@ func (b *blame) settled(result *aggregate.Result, waits func(commands.ID) bool) 
 	}
 }
 
+// buried forgets orders that have become dead letters.
+func (b *blame) buried(orders []poisoned) {
+	for i := range orders {
+		delete(b.faults, orders[i].env.ID)
+	}
+}
+
 // rebuilt forgets what could not be stored: what is judged anew may come to something else.
 func (b *blame) rebuilt() {
 	for id, f := range b.faults {
@@ -104,11 +111,15 @@ type culprit struct {
 
 // culprit is the command that a sitting of one verdict was about, whether it was among the items, had been
 // released, or was left over. A command that was turned away is none: its rejection is as small as what would
-// be written in its place. So is a frame that could not be read.
+// be written in its place. So is a frame that could not be read, and an order that became a dead letter. An order
+// that was carried out is one: what it says is told with the rejection.
 func (s *sitting) culprit() (culprit, bool) {
 	outcomes, park := s.round.Result.Outcomes, s.round.Result.Park
 	switch {
-	case len(s.broken) > 0:
+	case len(s.broken)+len(s.poisoned) > 0:
+	case len(s.items) == 1 && s.items[0].env != nil && s.items[0].env.Order != commands.NoOrder:
+		order := s.items[0].env
+		return culprit{order.ID, order.Hash, aggregate.Admit}, len(outcomes) == 1 && outcomes[0].Reason == commands.RejectedByOperator
 	case len(outcomes) == 1 && len(park) == 0 && outcomes[0].Landed():
 		return culprit{outcomes[0].ID, outcomes[0].Hash, aggregate.Admit}, true
 	case len(outcomes) == 0 && len(park) == 1:

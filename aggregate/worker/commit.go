@@ -79,9 +79,6 @@ func (w *Worker) tell() {
 		for _, frame := range t.sitting.frames {
 			frame.message.Ack()
 		}
-		for _, o := range t.sitting.orders {
-			o.done <- nil
-		}
 		w.cfg.Metrics.Committed(CommitStats{Commands: len(t.sitting.items), Judging: t.sitting.judging, Commit: t.took, Result: result})
 	}
 	close(w.silent)
@@ -97,6 +94,7 @@ func (d *desk) settle(c committed) {
 	d.done = c.sitting.number
 	d.failed = 0
 	d.blame.settled(&c.sitting.round.Result, d.parked.waits)
+	d.blame.buried(c.sitting.poisoned)
 	if d.caution.left > 0 {
 		if d.caution.left -= len(c.sitting.items); len(d.backlog) == 0 {
 			d.caution.left = 0 // it was about what was released or left over
@@ -166,7 +164,7 @@ func (d *desk) split(s *sitting, err error) {
 		d.lost("record a failure", err)
 		return
 	}
-	d.w.cfg.Log.Error("a command could not be committed; it ends as failed", "command_id", culprit.id, "err", err)
+	d.w.cfg.Log.Error("a command could not be committed; it ends as failed, or as a dead letter if it is an order", "command_id", culprit.id, "err", err)
 	d.blame.notStored(culprit, "what it came to could not be committed: "+err.Error())
 }
 
@@ -203,7 +201,6 @@ func (d *desk) takeBack(s *sitting) {
 		it.from.left++
 	}
 	d.backlog = append(slices.Clip(s.items), d.backlog...)
-	d.orders = append(slices.Clip(s.orders), d.orders...)
 }
 
 // lost gives everything in memory up; it is built anew once the store answers, or by another worker.

@@ -33,7 +33,6 @@ type desk struct {
 	pass    pass
 	reuse   []*arrival
 
-	orders  []*order // given by operators, not carried out
 	blame   *blame
 	faulty  map[commands.Stream]string // streams whose history is not folded again
 	caution caution
@@ -90,8 +89,6 @@ func (d *desk) run() {
 			d.pausing = false
 		case <-d.w.inbox.ready:
 			d.gather()
-		case o := <-d.wanted():
-			d.orders = append(d.orders, o)
 		case <-tick.C:
 			d.tick(time.Now())
 		}
@@ -276,7 +273,7 @@ func (d *desk) linger() {
 
 // waiting tells whether there is anything to be judged.
 func (d *desk) waiting() bool {
-	return len(d.backlog)+len(d.resume)+len(d.orders) > 0 || d.expiring()
+	return len(d.backlog)+len(d.resume) > 0 || d.expiring()
 }
 
 // proceed takes as much of what is to be judged into the open sitting as it may.
@@ -290,7 +287,7 @@ func (d *desk) proceed() {
 	s := d.sit()
 	started := time.Now()
 	s.round.Now = started.UTC().Truncate(time.Microsecond)
-	if d.goOn(s) && d.carryOut(s) && d.expire(s) {
+	if d.goOn(s) && d.expire(s) {
 		n, careful := d.portion()
 		if d.caution.left > 0 {
 			n = min(n, d.caution.size)

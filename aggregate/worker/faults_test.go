@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate"
@@ -79,6 +80,15 @@ func (l *life) refuses(b *store.Batch) error {
 		if o.Type == "poison" && o.Landed() {
 			l.world.saw("poison")
 			return errors.New("this row cannot be stored")
+		}
+		if strings.Contains(o.Detail, unstorable) {
+			l.world.saw("unstorable order")
+			return errors.New("this text cannot be stored")
+		}
+	}
+	for _, letter := range b.Dead {
+		if letter.Reason == commands.Malformed {
+			l.world.saw("poisoned order")
 		}
 	}
 	for _, p := range b.Park {

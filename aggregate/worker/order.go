@@ -1,100 +1,56 @@
 package worker
 
 import (
-	"context"
-	"errors"
-	"slices"
-
+	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/bus/frame"
 	"github.com/ticketed/doorman/commands"
 )
 
-// ErrNotParked is returned for a command that does not wait, on this worker's lanes at least.
-var ErrNotParked = errors.New("the command is not parked here")
+// An operator's order comes over the bus as a command does, and is in the same hands: what was judged in a sitting
+// that is undone is judged again, and its frame is acknowledged once that sitting is committed. So it may come twice,
+// or when its command no longer waits, and nothing happens then.
 
-// order is an operator's word that a parked command is to be rejected.
-type order struct {
-	id     commands.ID
-	detail string
-	done   chan error      // gets one value at most: nil once it is committed
-	over   <-chan struct{} // closed when nobody waits for it any more
+// poisoned is an order that cannot be carried out. It becomes a dead letter.
+type poisoned struct {
+	env   *commands.Envelope
+	lane  int
+	cause string
 }
 
-// mostOrders is how many orders a desk has in hand; who gives more waits.
-const mostOrders = 256
-
-// RejectParked rejects a parked command, and with it everything that waits on it; detail says who did it
-// and why, and is told to its sender. It returns once that is committed, or [ErrNotParked]. When the
-// context ends first it may still happen.
-func (w *Worker) RejectParked(ctx context.Context, id commands.ID, detail string) error {
-	o := &order{id: id, detail: detail, done: make(chan error, 1), over: ctx.Done()}
-	select {
-	case w.orders <- o:
-	case <-w.stopping:
-		return errStopped
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case err := <-o.done:
-		return err
-	case <-w.stopped:
-		return errStopped
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+// letter keeps the order as a frame, as one that could not be read is kept: it is no command, and must not be
+// taken for one.
+func (p *poisoned) letter(s *sitting) store.DeadLetter {
+	return store.DeadLetter{At: s.round.Now, Reason: commands.Malformed, Cause: p.cause,
+		Envelope: &commands.Envelope{Command: commands.Command{Data: frame.Append(nil, p.env)}}}
 }
 
-// wanted is where the next order comes from; nil while there are enough. Those that nobody waits for any more,
-// as in an outage, are dropped.
-func (d *desk) wanted() <-chan *order {
-	d.orders = slices.DeleteFunc(d.orders, func(o *order) bool {
-		select {
-		case <-o.over:
-			return true
-		default:
-			return false
-		}
-	})
-	if len(d.orders) >= mostOrders {
-		return nil
+// obey carries an order out. Only what is parked here is looked at: the rest of an order is whatever somebody put
+// into a frame.
+func (d *desk) obey(s *sitting, it item) aggregate.Progress {
+	detail, err := it.env.OrderDetail()
+	cause, faulty := d.blame.broken(it.env, aggregate.Admit)
+	if err != nil {
+		cause, faulty = err.Error(), true
 	}
-	return d.w.orders
-}
-
-// carryOut takes up the orders that have been given. It reports false when the round is full or the
-// store did not answer.
-func (d *desk) carryOut(s *sitting) bool {
-	for len(d.orders) > 0 {
-		if s.round.Full() {
-			return false
-		}
-		o := d.orders[0]
-		entry := d.parked.entries[o.id]
-		if entry == nil {
-			o.done <- ErrNotParked
-			d.orders = d.orders[1:]
-			continue
-		}
-		h, held := d.cache.get(entry.stream)
-		if !held {
-			if !d.load([]commands.Stream{entry.stream}) {
-				return false
+	log := d.w.cfg.Log.With("command_id", it.env.Ticket, "stream", it.env.Stream.String(), "by", it.env.Actor)
+	if faulty {
+		log.Error("an operator's order cannot be carried out; it becomes a dead letter", "err", cause)
+		s.poisoned = append(s.poisoned, poisoned{it.env, it.from.lane, cause})
+		return aggregate.Taken
+	}
+	was, progress := false, aggregate.Taken
+	if d.parked.about(it.env) {
+		if h, ok := d.cache.get(it.env.Stream); ok {
+			s.touch(h)
+			was, progress = s.round.RejectParked(h.Instance, it.env.Ticket, detail)
+			if h.Pending() {
+				d.resume = append(d.resume, h)
 			}
-			h, _ = d.cache.get(entry.stream)
-		}
-		s.touch(h)
-		// What had been released before it goes first, which runs code of the type. Should that not end, the
-		// desk that takes over finds the order where it was.
-		rejected := s.round.RejectParked(h.Instance, o.id, o.detail)
-		d.orders = d.orders[1:]
-		if !rejected {
-			o.done <- ErrNotParked // it has been released, and is next in line
-			continue
-		}
-		s.orders = append(s.orders, o)
-		if h.Pending() {
-			d.resume = append(d.resume, h)
 		}
 	}
-	return true
+	if !was && progress == aggregate.Taken {
+		log.Info("an operator's order came when its command was not waiting")
+	}
+	return progress
 }

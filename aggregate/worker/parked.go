@@ -89,6 +89,12 @@ func (x *parkedIndex) undo(journal []parkedBefore) {
 // waits tells whether a command is parked.
 func (x *parkedIndex) waits(id commands.ID) bool { return x.entries[id] != nil }
 
+// about tells whether an order is about a command that is parked.
+func (x *parkedIndex) about(order *commands.Envelope) bool {
+	entry := x.entries[order.Ticket]
+	return entry != nil && entry.stream == order.Stream
+}
+
 // due lists the commands of a lane that are due up to a time on its clock, the earliest first, as many as n.
 func (x *parkedIndex) due(l *lane, until time.Duration, n int) []*deadline {
 	var all []*deadline

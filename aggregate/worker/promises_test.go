@@ -1,10 +1,14 @@
 package worker_test
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/bus/frame"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -40,8 +44,14 @@ func (w *world) check() {
 			w.t.Errorf("promises 1 and 3: %s has %d outcomes", short(id), n)
 		}
 	}
-	if len(w.store.dead) < w.count(commands.Failed) {
-		w.t.Errorf("%d dead letters of %d failures", len(w.store.dead), w.count(commands.Failed))
+	dead := 0
+	for _, letter := range w.store.dead {
+		if letter.Reason == commands.Failed {
+			dead++
+		}
+	}
+	if dead < w.count(commands.Failed) {
+		w.t.Errorf("%d dead letters of %d failures", dead, w.count(commands.Failed))
 	}
 	for stream, h := range streams {
 		w.checkStored(stream, h)
@@ -163,13 +173,22 @@ func (m *memory) at(position uint64) *commands.Outcome {
 	return m.log[position-1]
 }
 
-func (m *memory) waitingIDs() (ids []commands.ID) {
+func (m *memory) waiting() (all []commands.Command) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.parked {
-		ids = append(ids, w.ID)
+		all = append(all, w.Command)
 	}
-	return ids
+	return all
+}
+
+// buried tells whether an order has become a dead letter.
+func (m *memory) buried(order *commands.Envelope) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.dead, func(letter store.DeadLetter) bool {
+		return bytes.Equal(letter.Envelope.Data, frame.Append(nil, order))
+	})
 }
 
 func (m *memory) deadlines() map[commands.ID]time.Duration {

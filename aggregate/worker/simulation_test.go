@@ -50,7 +50,7 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"landed", "refused", "failed", "stale_ticket", "predecessor_rejected", "predecessor_missing",
-		"ticket_cycle", "parking_full", "ticket_not_current", "self_ticket", "rejected_by_operator", "repeat", "id_conflict",
+		"ticket_cycle", "parking_full", "ticket_not_current", "self_ticket", "rejected_by_operator", "poisoned order", "unstorable order", "repeat", "id_conflict",
 		"unavailable", "fate unknown, applied", "fate unknown, lost", "fenced", "id taken elsewhere", "poison", "poison parked",
 		"slow commit", "hanging commit", "reading failed", "slow reading", "crash", "stop", "endless code"} {
 		t.Logf("%7d %s", met[what], what)
@@ -75,7 +75,8 @@ type world struct {
 	life   *life
 	ending sync.WaitGroup
 
-	crowd crowd
+	crowd  crowd
+	orders int
 
 	mu     sync.Mutex
 	chaos  *rand.Rand // of the store, which is called by several goroutines
@@ -206,14 +207,32 @@ func (w *world) publish(all []commands.Envelope) {
 }
 
 func (w *world) operator() {
-	ids := w.store.waitingIDs()
-	if len(ids) == 0 {
+	waiting := w.store.waiting()
+	if len(waiting) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = w.life.worker.RejectParked(ctx, ids[w.rng.IntN(len(ids))], "so said the operator") // it may have been settled meanwhile
+	about := waiting[w.rng.IntN(len(waiting))] // which may be settled before the order comes
+	order := commands.RejectOrder(about.ID, about.Stream, "Olga", "so said the operator", time.Now())
+	order.ID = commands.ID{0: 2, 14: byte(w.orders >> 8), 15: byte(w.orders)}
+	w.orders++
+	switch w.rng.IntN(6) {
+	case 0:
+		order.Order = 9
+	case 1:
+		order.Data = []byte(unstorable)
+	}
+	payload := frame.Append(nil, &order)
+	if command := w.crowd.commands(1)[0]; command.Stream.Lane(w.store.lanes) == about.Stream.Lane(w.store.lanes) && w.rng.IntN(2) == 0 {
+		payload = frame.Append(payload, &command)
+	} else {
+		defer w.publish([]commands.Envelope{command})
+	}
+	w.note("an order about %s: %d %s", short(about.ID), order.Order, order.Data)
+	w.broker.publish(about.Stream.Lane(w.store.lanes), payload)
 }
+
+// unstorable is a reason that no store takes.
+const unstorable = "it cannot be said"
 
 // settle lets the store be well until everything has ended.
 func (w *world) settle() {
@@ -225,21 +244,28 @@ func (w *world) settle() {
 	}
 	w.mu.Unlock()
 	began := time.Now()
-	for w.broker.left() > 0 || len(w.store.waitingIDs()) > 0 {
+	for w.broker.left() > 0 || len(w.store.waiting()) > 0 {
 		time.Sleep(time.Second)
 		if time.Since(began) > 3*time.Minute {
-			w.t.Errorf("promise 1: %d frames and %v are left", w.broker.left(), w.store.waitingIDs())
+			w.t.Errorf("promise 1: %d frames and %v are left", w.broker.left(), w.store.waiting())
 			return
 		}
 	}
 	synctest.Wait()
 }
 
-// acknowledged is promise 1 at the bus: no frame is forgotten before all of it is in the store.
+// acknowledged is promise 1 at the bus: no frame is forgotten before all of it is in the store. Of an order that is
+// what it was about, or itself when it cannot be carried out.
 func (w *world) acknowledged(payload []byte) {
 	envelopes, err := frame.Decode(payload)
 	require.NoError(w.t, err)
 	for _, env := range envelopes {
+		if env.Order != commands.NoOrder {
+			if w.store.standing(env.Ticket) == aggregate.Parked && !w.store.buried(&env) {
+				w.t.Errorf("the order about %s was acknowledged, and it waits still", short(env.Ticket))
+			}
+			continue
+		}
 		if standing := w.store.standing(env.ID); standing == aggregate.Unheard {
 			w.t.Errorf("%s was acknowledged and is not in the store", short(env.ID))
 		}

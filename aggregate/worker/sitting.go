@@ -17,7 +17,7 @@ type sitting struct {
 	touched  []*held    // streams it may have changed
 	frames   []*arrival // of which the last command was judged in it
 	broken   []*arrival // that could not be read
-	orders   []*order   // carried out in it
+	poisoned []poisoned // orders that cannot be carried out
 	journal  []parkedBefore
 	clocks   bool // it is there to save the clocks of lanes on which something waits
 	alone    bool // nothing else is judged until it is committed
@@ -67,6 +67,10 @@ func (s *sitting) batch(lanes map[int]*lane) *store.Batch {
 	for _, failure := range r.Failures {
 		b.Dead = append(b.Dead, store.DeadLetter{At: s.round.Now, Envelope: failure.Envelope,
 			Reason: commands.Failed, Cause: failure.Cause})
+	}
+	for i := range s.poisoned {
+		touched[lanes[s.poisoned[i].lane]] = true
+		b.Dead = append(b.Dead, s.poisoned[i].letter(s))
 	}
 	for _, a := range s.broken {
 		touched[lanes[a.lane]] = true

@@ -92,7 +92,6 @@ func (w *Worker) replace(running *commands.Envelope) {
 	next.lanes, next.inflight, next.open = old.lanes, old.inflight, old.open
 	next.parked, next.cache, next.facts = old.parked, old.cache, old.facts
 	next.blame, next.faulty, next.caution = old.blame, old.faulty, old.caution
-	next.orders = old.orders
 	next.backlog = append(old.pass.rest(), old.backlog...)
 	cause := fmt.Sprintf("the code of the type did not end within %s", w.cfg.CodeTimeout)
 	if running.ID == commands.None {

@@ -85,6 +85,14 @@ func (d *desk) goThrough(s *sitting, need []commands.ID) ([]commands.ID, bool) {
 			continue
 		}
 		h, ok := d.cache.get(it.env.Stream)
+		if it.env.Order != commands.NoOrder && (!ok || !h.blocked) {
+			if d.obey(s, it) == aggregate.Deferred {
+				return need, true
+			}
+			s.judged(it, d.lanes)
+			p.at++
+			continue
+		}
 		if !ok {
 			// present loads every stream, and a sitting's streams stay; so this one's lane is not held.
 			it.from.broken = fmt.Errorf("stream %s is not of lane %d", it.env.Stream, it.from.lane)
@@ -165,7 +173,7 @@ func (d *desk) present(items []item) bool {
 	var missing []commands.Stream
 	var asked map[commands.Stream]bool
 	for _, it := range items {
-		if it.env == nil {
+		if it.env == nil || it.env.Order != commands.NoOrder && !d.parked.about(it.env) {
 			continue
 		}
 		if _, ok := d.cache.get(it.env.Stream); ok || asked[it.env.Stream] || d.parked.laneOf(it.env.Stream) == nil {

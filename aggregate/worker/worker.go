@@ -20,7 +20,6 @@ type Worker struct {
 	desk  *desk // the one in charge; changed by watch only
 	stuck stuck
 
-	orders     chan *order
 	committing chan work
 	commits    chan committed
 	telling    chan told
@@ -59,7 +58,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, laneCount: cfg.Store.Identity().Lanes, inbox: newInbox(),
-		orders: make(chan *order), committing: make(chan work, 1), commits: make(chan committed, 1),
+		committing: make(chan work, 1), commits: make(chan committed, 1),
 		telling: make(chan told, 8), silent: make(chan struct{}),
 		ready: make(chan struct{}), stopping: make(chan struct{}), stopped: make(chan struct{}),
 		receiving: newCancellable(), reading: newCancellable(), writing: newCancellable(),

@@ -496,22 +496,3 @@ func TestConfigReportsEverythingThatIsMissing(t *testing.T) {
 		require.ErrorContains(t, err, what)
 	}
 }
-
-func TestAnOperatorRejectsAParkedCommand(t *testing.T) {
-	m := newMemory(4)
-	var away atomic.Bool
-	m.before = func(*store.Batch) (error, bool) {
-		if away.CompareAndSwap(true, false) {
-			return store.ErrUnavailable, false
-		}
-		return nil, false
-	}
-	r := start(t, m, nil)
-	r.send(command(2, "a", "add", id(1)), command(3, "a", "add", id(2)))
-	away.Store(true)
-	require.NoError(t, r.worker.RejectParked(t.Context(), id(2), "taken off by Olga: a mistake"))
-	require.Equal(t, "rejected_by_operator", r.outcome(id(2)))
-	require.Equal(t, "taken off by Olga: a mistake", r.store.log[0].Detail)
-	require.Equal(t, "predecessor_rejected", r.outcome(id(3)))
-	require.ErrorIs(t, r.worker.RejectParked(t.Context(), id(2), "again"), worker.ErrNotParked)
-}
