@@ -71,7 +71,7 @@ generate: ## Make generated files anew
 	@deploy/services.sh node
 	go generate ./...
 	go test ./deploy -run TestLinterEnforcesTheSameTable -count 1 -update
-	go test ./deploy/openapi -run TestGoldenDocument -count 1 -update
+	go test ./deploy/openapi ./deploy/asyncapi -run TestGoldenDocument -count 1 -update
 
 verify: ## Formatting, vet, generated files as committed, modules as published
 	@unformatted="$$(git ls-files '*.go' | xargs gofmt -l)"; \

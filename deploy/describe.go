@@ -5,26 +5,41 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/headers"
+	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/deploy/asyncapi"
 	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/deploy/welcome"
 )
 
-// describe makes what tells of the program: the OpenAPI document and the page at /.
+// describe makes what tells of the program: the OpenAPI and AsyncAPI documents and the page at /.
 func (p *Program) describe(routes *http.ServeMux) error {
 	tried := chains.All(p.types)
-	text, err := openapi.Build(openapi.Config{Types: p.types, Examples: tried, Limits: p.limitsView()})
+	broker := p.config.RabbitMQURL != ""
+	text, err := openapi.Build(openapi.Config{Types: p.types, Examples: tried, Limits: p.limitsView(), Broker: broker})
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
-	plain, demo := publicText, ""
-	if p.config.Demo != nil {
-		demo = "/demo/"
-		plain += "GET  /demo/                            three people at work on one order, to try in a browser\n"
-		routes.Handle("GET "+demo, p.config.Demo)
+	plain, has := publicText, welcome.Links{}
+	if broker {
+		messages, err := asyncapi.Build(asyncapi.Config{Types: p.types, Examples: tried, Prefix: p.config.RabbitMQPrefix})
+		if err != nil {
+			return fmt.Errorf("describe what goes over RabbitMQ: %w", err)
+		}
+		has.Messages = "/asyncapi.json"
+		routes.Handle("GET "+has.Messages, newDescription(messages))
+		plain += "GET  /asyncapi.json                    what goes over RabbitMQ, for other services, as AsyncAPI 3.0\n"
+	} else {
+		routes.HandleFunc("/asyncapi.json", noBroker)
 	}
-	page, err := welcome.New(p.types, tried, plain, demo)
+	if p.config.Demo != nil {
+		has.Demo = "/demo/"
+		plain += "GET  /demo/                            three people at work on one order, to try in a browser\n"
+		routes.Handle("GET "+has.Demo, p.config.Demo)
+	}
+	page, err := welcome.New(p.types, tried, plain, has)
 	if err != nil {
 		return err
 	}
@@ -33,7 +48,14 @@ func (p *Program) describe(routes *http.ServeMux) error {
 	return nil
 }
 
-// description answers GET /openapi.json.
+// noBroker answers GET /asyncapi.json where there is nothing to describe: exchanges that are told of and are nowhere
+// would be looked for.
+func noBroker(w http.ResponseWriter, _ *http.Request) {
+	problem.Write(w, problem.New(commands.NotFound, "This program has no broker (it was started without a rabbitmq_url), "+
+		"so there is nothing that goes over one. /openapi.json has all there is."))
+}
+
+// description answers GET /openapi.json and /asyncapi.json.
 type description struct {
 	text []byte
 	tag  string

@@ -268,7 +268,7 @@ node() {
   program node nodejs
   local root folder
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-  for folder in "$root/notify/client" "$root/cmd/demo"; do
+  for folder in "$root/notify/client" "$root/cmd/demo" "$root/deploy/asyncapi"; do
     if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
       program npm npm
       say "installing what $folder/package-lock.json names"

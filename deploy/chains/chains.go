@@ -21,6 +21,7 @@ type Step struct {
 	// empty for one that lands. Detail says it for a person.
 	Reason commands.Reason
 	Detail string
+	Events []commands.Event // what comes of one that lands
 }
 
 // Lands tells whether the command lands where it stands.
@@ -90,9 +91,10 @@ type node struct {
 }
 
 type trial struct {
-	lands bool
-	next  int // the state it leads to
-	err   error
+	lands  bool
+	next   int // the state it leads to
+	events []commands.Event
+	err    error
 }
 
 // explore finds states from the initial one on, nearest first.
@@ -162,7 +164,7 @@ func (s *search) try(state any, info aggregate.CommandInfo) (t trial) {
 		return trial{err: err}
 	}
 	next, err := s.node(state)
-	return trial{lands: err == nil, next: next, err: err}
+	return trial{lands: err == nil, next: next, events: events, err: err}
 }
 
 // chains puts every command into a chain: as many as possible into each, then those that are left.
@@ -173,18 +175,24 @@ func (s *search) chains() []Chain {
 		left[i] = true
 	}
 	for {
-		path, at, found := s.wayTo(left)
+		path, found := s.wayTo(left)
 		if !found {
 			break
 		}
 		var chain Chain
+		at := 0
+		land := func(c int) {
+			t := s.nodes[at].tried[c]
+			step := s.step(c, nil)
+			step.Events = t.events
+			chain, at = append(chain, step), t.next
+		}
 		for _, c := range path {
-			chain = append(chain, s.step(c, nil))
+			land(c)
 		}
 		for c := s.best(at, left); c >= 0; c = s.best(at, left) {
-			chain = append(chain, s.step(c, nil))
+			land(c)
 			left[c] = false
-			at = s.nodes[at].tried[c].next
 		}
 		all = append(all, chain)
 	}
@@ -217,19 +225,19 @@ func (s *search) best(at int, left []bool) int {
 }
 
 // wayTo is the shortest way to a state on which a command that is left lands.
-func (s *search) wayTo(left []bool) (path []int, at int, found bool) {
+func (s *search) wayTo(left []bool) (path []int, found bool) {
 	type place struct {
 		at   int
 		path []int
 	}
 	if len(s.nodes) == 0 {
-		return nil, 0, false
+		return nil, false
 	}
 	seen := map[int]bool{0: true}
 	for queue := []place{{}}; len(queue) > 0; queue = queue[1:] {
 		p := queue[0]
 		if s.best(p.at, left) >= 0 {
-			return p.path, p.at, true
+			return p.path, true
 		}
 		for c, t := range s.nodes[p.at].tried {
 			if t.lands && !seen[t.next] {
@@ -238,7 +246,7 @@ func (s *search) wayTo(left []bool) (path []int, at int, found bool) {
 			}
 		}
 	}
-	return nil, 0, false
+	return nil, false
 }
 
 // whyNot is what a command that lands nowhere comes to on a new stream.

@@ -48,6 +48,7 @@ func TestChainsLandAsTheyAreTold(t *testing.T) {
 			for _, step := range chain {
 				events, err := typ.Decide(state, step.Info.Name, step.Data)
 				require.NoError(t, err, "%s %s", typ.Name(), step.Info.Name)
+				require.Equal(t, events, step.Events)
 				for _, event := range events {
 					state, err = typ.Evolve(state, event)
 					require.NoError(t, err)

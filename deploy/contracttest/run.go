@@ -1,11 +1,13 @@
 package contracttest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,6 +158,27 @@ func (v *visit) give(step string) {
 	}
 	got, _, body := v.ask(r)
 	require.Equal(v, status, got, "given %s: %s", step, body)
+	if status == http.StatusAccepted {
+		v.awaitKnown(body)
+	}
+}
+
+// awaitKnown waits until what was accepted is known to be parked or more: over a bus that is a moment later.
+func (v *visit) awaitKnown(accepted []byte) {
+	v.Helper()
+	if accepted[0] == '{' {
+		accepted = []byte("[" + string(accepted) + "]")
+	}
+	var told []commands.CommandView
+	require.NoError(v, json.Unmarshal(accepted, &told))
+	query := url.Values{}
+	for _, command := range told {
+		query.Add("id", command.ID.String())
+	}
+	require.Eventually(v, func() bool {
+		_, _, body := v.ask(&row{method: http.MethodGet, path: "/v1/commands?" + query.Encode()})
+		return !bytes.Contains(body, []byte(`"status":"unknown"`))
+	}, time.Minute, time.Millisecond)
 }
 
 func (v *visit) ask(r *row) (status int, header http.Header, body []byte) {

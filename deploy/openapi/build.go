@@ -18,6 +18,8 @@ type Config struct {
 	// Examples are those of package chains, by the name of the type.
 	Examples map[string][]chains.Chain
 	Limits   commands.LimitsView
+	// Broker: the program has one, and describes what goes over it at /asyncapi.json.
+	Broker bool
 }
 
 // object is JSON whose members are told in alphabetical order.
@@ -98,6 +100,9 @@ func Build(config Config) ([]byte, error) {
 			"/":                              {"get": getPage()},
 		},
 		Components: components{Schemas: allSchemas(types), Parameters: parameters(), Headers: responseHeaders(), Responses: elsewhere()},
+	}
+	if config.Broker {
+		doc.Paths["/asyncapi.json"] = map[string]operation{"get": getMessages()}
 	}
 	text, err := encode(doc)
 	if err != nil {

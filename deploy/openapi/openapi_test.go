@@ -31,7 +31,7 @@ func build(t *testing.T, types ...aggregate.Type) []byte {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	text, err := openapi.Build(openapi.Config{Types: registry, Examples: chains.All(registry), Limits: usual})
+	text, err := openapi.Build(openapi.Config{Types: registry, Examples: chains.All(registry), Limits: usual, Broker: true})
 	require.NoError(t, err)
 	return text
 }

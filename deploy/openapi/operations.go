@@ -251,11 +251,20 @@ func getReady() operation {
 }
 
 func getDocument() operation {
+	return described("document", "This document", "OpenAPI 3.1.")
+}
+
+func getMessages() operation {
+	return described("messages", "What goes over RabbitMQ", "AsyncAPI 3.0: what other services are told over RabbitMQ.")
+}
+
+// described is how a document is told.
+func described(id, summary, format string) operation {
 	return operation{
-		OperationID: "document", Summary: "This document", Tags: []string{"program"},
+		OperationID: id, Summary: summary, Tags: []string{"program"},
 		Parameters: []object{ref("parameters", "IfNoneMatch")},
 		Responses: map[string]response{
-			"200": {Description: "OpenAPI 3.1.", Headers: revalidated(), Content: content(object{"type": "object"})},
+			"200": {Description: format, Headers: revalidated(), Content: content(object{"type": "object"})},
 			"304": {Description: "The client has it.", Headers: revalidated()},
 		},
 	}

@@ -44,11 +44,7 @@ func AddOutcomes(all Object) {
 		"id": Ref("ID"), "stream": Ref("Stream"), "type": Text("The command's."), "status": Constant("landed"),
 		"position": Ref("Position"), "version": Ref("Version"), "ticket": Ref("ID"),
 	})
-	members := rejectionMembers()
-	members["type"] = Text("The command's.")
-	members["status"] = Constant("rejected")
-	members["detail"] = Text("One sentence for a person.")
-	all["Rejected"] = Closed("It was turned away, for ever.", members, "refusal", "state", "missed")
+	all["Rejected"] = Closed("It was turned away, for ever.", RejectedMembers(), "refusal", "state", "missed")
 	all["Actor"] = Closed("The command behind a change, as everybody may see it.", Object{
 		"id": Ref("ID"), "type": Text("The command's."), "actor": Text("Who sent it; empty when nobody says."),
 		"override": Object{"const": true, "description": "Let in by policy any, its ticket unchecked."},
@@ -57,6 +53,15 @@ func AddOutcomes(all Object) {
 		"version": Whole(1, "The stream's, after it."), "position": Ref("Position"), "type": Text("The event's."),
 		"data": AnyJSON("The event's."), "command": Ref("Actor"), "at": Ref("Time"),
 	})
+}
+
+// RejectedMembers are what a command that was rejected tells of itself.
+func RejectedMembers() Object {
+	members := rejectionMembers()
+	members["type"] = Text("The command's.")
+	members["status"] = Constant("rejected")
+	members["detail"] = Text("One sentence for a person.")
+	return members
 }
 
 // rejectionMembers are what every telling of a rejection has.

@@ -29,7 +29,7 @@ func Describe(registry *aggregate.Registry, tried map[string][]chains.Chain) *Ty
 			ticket := commands.Genesis.String()
 			for _, step := range chain {
 				made++
-				id := exampleID(made)
+				id := ExampleID(made)
 				name := Name(t, step.Info.Name)
 				if _, shown := s.examples[name]; !shown {
 					s.examples[name] = request(t, &step, id, ticket)
@@ -44,8 +44,8 @@ func Describe(registry *aggregate.Registry, tried map[string][]chains.Chain) *Ty
 // Example is an example of what is sent for a command; nil for one that has none.
 func (s *Types) Example(t aggregate.Type, command string) Object { return s.examples[Name(t, command)] }
 
-// exampleID is a UUID of version 7 that anybody sees to be made up.
-func exampleID(n int) string { return fmt.Sprintf("01900000-0000-7000-8000-%012d", n) }
+// ExampleID is a UUID of version 7 that anybody sees to be made up.
+func ExampleID(n int) string { return fmt.Sprintf("01900000-0000-7000-8000-%012d", n) }
 
 // request is an example of what is posted; nil for a command that has no example.
 func request(t aggregate.Type, step *chains.Step, id, ticket string) Object {

@@ -13,8 +13,9 @@ import (
 
 // content is what the template tells.
 type content struct {
+	Links
+
 	Style any
-	Demo  string // the path of a page to try; empty when none is served
 	Types []typeContent
 }
 

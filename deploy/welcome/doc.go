@@ -1,7 +1,7 @@
 // Package welcome is the page at / of the public address: what this server is, the types it serves, and for each
 // of their commands what it does, the policies that it may be sent with, and a request to copy that works.
 //
-//	page, err := welcome.New(registry, chains.All(registry), text, "/demo/")
+//	page, err := welcome.New(registry, chains.All(registry), text, welcome.Links{Demo: "/demo/"})
 //	mux.Handle("GET /{$}", page) // HTML for who takes it, the plain text for everybody else
 //
 // The page is made once. What differs from one visit to the next, which is the address it was asked at and the

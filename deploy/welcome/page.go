@@ -43,11 +43,17 @@ func idMark(id int) string { return fmt.Sprintf("doorman-id-mark-%06d", id) }
 
 var mark = regexp.MustCompile(hostMark + `|doorman-id-mark-([0-9]{6})`)
 
+// Links are the paths of what is not served everywhere; empty where it is not.
+type Links struct {
+	Demo     string // the order desk
+	Messages string // what describes the messages over a broker
+}
+
 // New makes the page of the types that are served and their examples, by the name of the type; plain is for who
-// does not take HTML. Demo is the path of the order desk; empty when it is not served.
-func New(types *aggregate.Registry, tried map[string][]chains.Chain, plain, demo string) (*Page, error) {
+// does not take HTML.
+func New(types *aggregate.Registry, tried map[string][]chains.Chain, plain string, has Links) (*Page, error) {
 	//nolint:gosec // it is this package's own
-	c := content{Style: template.CSS(style), Demo: demo}
+	c := content{Style: template.CSS(style), Links: has}
 	p := &Page{plain: plain}
 	for _, t := range types.Types() {
 		c.Types = append(c.Types, describe(t, tried[t.Name()], &p.ids))

@@ -23,7 +23,7 @@ func newPage(t *testing.T, types ...aggregate.Type) *Page {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	p, err := New(registry, chains.All(registry), "plain\n", "")
+	p, err := New(registry, chains.All(registry), "plain\n", Links{})
 	require.NoError(t, err)
 	return p
 }
@@ -153,8 +153,18 @@ func TestTheOrderDeskIsFoundWhereItIsServed(t *testing.T) {
 	t.Parallel()
 	registry, err := aggregate.NewRegistry(order.Type())
 	require.NoError(t, err)
-	with, err := New(registry, chains.All(registry), "plain\n", "/demo/")
+	with, err := New(registry, chains.All(registry), "plain\n", Links{Demo: "/demo/"})
 	require.NoError(t, err)
 	require.Contains(t, visit(with, "localhost:8080").Body.String(), `<a href="/demo/">`)
 	require.NotContains(t, visit(newPage(t, order.Type()), "localhost:8080").Body.String(), "demo")
+}
+
+func TestTheMessagesDescriptionIsFoundWhereItIsServed(t *testing.T) {
+	t.Parallel()
+	registry, err := aggregate.NewRegistry(order.Type())
+	require.NoError(t, err)
+	with, err := New(registry, chains.All(registry), "plain\n", Links{Messages: "/asyncapi.json"})
+	require.NoError(t, err)
+	require.Contains(t, visit(with, "localhost:8080").Body.String(), `<a href="/asyncapi.json">`)
+	require.NotContains(t, visit(newPage(t, order.Type()), "localhost:8080").Body.String(), "asyncapi")
 }

@@ -1,30 +1,28 @@
 package openapitest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 // object is a JSON object of the document.
-type object = map[string]any
+type object = schemastest.Object
 
 // Checker knows one document. It is safe for use by many goroutines.
 type Checker struct {
-	root  object
+	*schemastest.Document
+
 	paths []path
 
 	mu         sync.Mutex
-	compiler   *jsonschema.Compiler
-	compiled   map[string]*jsonschema.Schema
 	met        map[string]bool
 	complaints []string
 }
@@ -36,111 +34,17 @@ type path struct {
 	item     object
 }
 
-const address = "doorman:openapi"
-
 // New reads a document. The error tells everything that is wrong with it.
 func New(text []byte) (*Checker, error) {
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	document, err := schemastest.Read(text, jsonschema.Draft2020)
 	if err != nil {
-		return nil, fmt.Errorf("the document is no JSON: %w", err)
+		return nil, err
 	}
-	root, ok := parsed.(object)
-	if !ok {
-		return nil, errors.New("the document is no object")
-	}
-	c := &Checker{
-		root: root, compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}, met: map[string]bool{},
-	}
-	c.compiler.DefaultDraft(jsonschema.Draft2020)
-	c.compiler.AssertFormat()
-	c.compiler.UseLoader(jsonschema.SchemeURLLoader{})
-	if err := c.compiler.AddResource(address, parsed); err != nil {
-		return nil, fmt.Errorf("take up the document: %w", err)
-	}
-	for _, template := range slices.Sorted(maps.Keys(member(root, "paths"))) {
-		c.paths = append(c.paths, path{template, strings.Split(template, "/"), member(root, "paths", template)})
+	c := &Checker{Document: document, met: map[string]bool{}}
+	for _, template := range slices.Sorted(maps.Keys(schemastest.Member(c.Root, "paths"))) {
+		c.paths = append(c.paths, path{template, strings.Split(template, "/"), schemastest.Member(c.Root, "paths", template)})
 	}
 	return c, c.structure()
-}
-
-// member is an object within another, by the names on the way; nil where there is none.
-func member(in object, names ...string) object {
-	for _, name := range names {
-		in, _ = in[name].(object)
-	}
-	return in
-}
-
-// pointer is a JSON pointer as a fragment.
-func pointer(names ...string) string {
-	var at strings.Builder
-	at.WriteByte('#')
-	for _, name := range names {
-		at.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
-	}
-	return at.String()
-}
-
-// at is what a pointer leads to.
-func (c *Checker) at(pointer string) (any, bool) {
-	var found any = c.root
-	for _, name := range strings.Split(strings.TrimPrefix(pointer, "#"), "/")[1:] {
-		name = strings.NewReplacer("~1", "/", "~0", "~").Replace(name)
-		switch in := found.(type) {
-		case object:
-			inner, there := in[name]
-			if !there {
-				return nil, false
-			}
-			found = inner
-		case []any:
-			i, err := strconv.Atoi(name)
-			if err != nil || i < 0 || i >= len(in) {
-				return nil, false
-			}
-			found = in[i]
-		default:
-			return nil, false
-		}
-	}
-	return found, true
-}
-
-// resolve follows a reference of an object at a place, and gives the object and its place.
-func (c *Checker) resolve(at string) (object, string) {
-	for range 8 { // references to references are few
-		found, _ := c.at(at)
-		o, _ := found.(object)
-		target, refers := o["$ref"].(string)
-		if !refers {
-			return o, at
-		}
-		at = target
-	}
-	return nil, at
-}
-
-// validate holds a value against the schema at a place.
-func (c *Checker) validate(at string, value any) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	schema, err := c.compile(at)
-	if err != nil {
-		return err
-	}
-	return schema.Validate(value)
-}
-
-func (c *Checker) compile(at string) (*jsonschema.Schema, error) {
-	if schema := c.compiled[at]; schema != nil {
-		return schema, nil
-	}
-	schema, err := c.compiler.Compile(address + at)
-	if err != nil {
-		return nil, fmt.Errorf("the schema at %s: %w", at, err)
-	}
-	c.compiled[at] = schema
-	return schema, nil
 }
 
 // maxComplaints bounds what is remembered; where there are as many, all else can wait.
@@ -176,10 +80,10 @@ func (c *Checker) Unmet() []string {
 	var unmet []string
 	for _, p := range c.paths {
 		for _, method := range slices.Sorted(maps.Keys(p.item)) {
-			op := member(p.item, method)
-			for _, status := range slices.Sorted(maps.Keys(member(op, "responses"))) {
-				response, _ := c.resolve(pointer("paths", p.template, method, "responses", status))
-				kinds := slices.Sorted(maps.Keys(member(response, "content")))
+			op := schemastest.Member(p.item, method)
+			for _, status := range slices.Sorted(maps.Keys(schemastest.Member(op, "responses"))) {
+				response, _ := c.Resolve(schemastest.Pointer("paths", p.template, method, "responses", status))
+				kinds := slices.Sorted(maps.Keys(schemastest.Member(response, "content")))
 				if kinds == nil {
 					kinds = []string{""}
 				}
@@ -195,7 +99,7 @@ func (c *Checker) Unmet() []string {
 // unmetOf are the unmet among one answer and its events.
 func (c *Checker) unmetOf(op, response object, status, kind string) (unmet []string) {
 	answers := []string{answerName(op, status, kind)}
-	for _, event := range slices.Sorted(maps.Keys(member(response, "content", kind, "x-event-data"))) {
+	for _, event := range slices.Sorted(maps.Keys(schemastest.Member(response, "content", kind, "x-event-data"))) {
 		answers = append(answers, answerName(op, status, kind+" "+event))
 	}
 	return slices.DeleteFunc(answers, func(answer string) bool { return c.met[answer] })
@@ -224,8 +128,8 @@ func (c *Checker) find(e *Exchange) (at string, arguments map[string]string, ins
 	if best == nil {
 		return "", nil, "NoSuchAddress"
 	}
-	if member(best.item, method) == nil {
+	if schemastest.Member(best.item, method) == nil {
 		return "", nil, "MethodNotAllowed"
 	}
-	return pointer("paths", best.template, method), arguments, ""
+	return schemastest.Pointer("paths", best.template, method), arguments, ""
 }

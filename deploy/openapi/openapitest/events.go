@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 // checkEvents holds the whole events of a stream of them against their schemas.
@@ -26,7 +28,7 @@ func (c *Checker) checkEvent(block, at string, met func(event string)) error {
 		fields[name] = append(fields[name], strings.TrimPrefix(value, " "))
 	}
 	for _, id := range fields["id"] {
-		if err := c.validate(pointer("components", "schemas", "Position"), id); err != nil {
+		if err := c.Validate(schemastest.Pointer("components", "schemas", "Position"), id); err != nil {
 			return fmt.Errorf("the id: %w", err)
 		}
 	}
@@ -34,8 +36,8 @@ func (c *Checker) checkEvent(block, at string, met func(event string)) error {
 		return nil
 	}
 	name := strings.Join(fields["event"], "")
-	schema := at + pointer("x-event-data", name)[1:]
-	if _, told := c.at(schema); !told {
+	schema := at + schemastest.Pointer("x-event-data", name)[1:]
+	if _, told := c.At(schema); !told {
 		return fmt.Errorf("the event %q is not told of", name)
 	}
 	met(name)
@@ -43,5 +45,5 @@ func (c *Checker) checkEvent(block, at string, met func(event string)) error {
 	if err != nil {
 		return fmt.Errorf("its data is no JSON: %w", err)
 	}
-	return c.validate(schema, value)
+	return c.Validate(schema, value)
 }

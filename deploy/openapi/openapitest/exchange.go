@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 // Exchange is one request and its answer.
@@ -33,14 +35,14 @@ type Exchange struct {
 func (c *Checker) Check(e *Exchange) error {
 	at, arguments, instead := c.find(e)
 	if instead != "" {
-		place := pointer("components", "responses", instead)
+		place := schemastest.Pointer("components", "responses", instead)
 		return c.checkAnswer(e, place, nil)
 	}
-	found, _ := c.at(at)
+	found, _ := c.At(at)
 	op, _ := found.(object)
 	status := strconv.Itoa(e.Status)
-	place := at + pointer("responses", status)[1:]
-	if _, there := c.at(place); !there {
+	place := at + schemastest.Pointer("responses", status)[1:]
+	if _, there := c.At(place); !there {
 		return fmt.Errorf("%s does not tell of status %s", op["operationId"], status)
 	}
 	if err := c.checkAnswer(e, place, op); err != nil {
@@ -57,7 +59,7 @@ var usual = []string{
 
 // checkAnswer holds an answer against the response at a place; op is nil for one that belongs to none.
 func (c *Checker) checkAnswer(e *Exchange, at string, op object) error {
-	response, at := c.resolve(at)
+	response, at := c.Resolve(at)
 	if response == nil {
 		return fmt.Errorf("there is no response at %s", at)
 	}
@@ -65,7 +67,7 @@ func (c *Checker) checkAnswer(e *Exchange, at string, op object) error {
 		return err
 	}
 	status := strconv.Itoa(e.Status)
-	kinds := member(response, "content")
+	kinds := schemastest.Member(response, "content")
 	if len(kinds) == 0 || e.Method == http.MethodHead {
 		if len(e.Answer) > 0 {
 			return errors.New("the answer has a body")
@@ -80,7 +82,7 @@ func (c *Checker) checkAnswer(e *Exchange, at string, op object) error {
 		return fmt.Errorf("the content type %q is not among %q", e.Header.Get("Content-Type"), slices.Sorted(maps.Keys(kinds)))
 	}
 	c.meet(op, status, kind)
-	return c.checkContent(e, op, kind, at+pointer("content", kind)[1:])
+	return c.checkContent(e, op, kind, at+schemastest.Pointer("content", kind)[1:])
 }
 
 func (c *Checker) checkContent(e *Exchange, op object, kind, at string) error {
@@ -94,7 +96,7 @@ func (c *Checker) checkContent(e *Exchange, op object, kind, at string) error {
 		if err != nil {
 			return fmt.Errorf("the answer is no JSON: %w", err)
 		}
-		if err := c.validate(at+"/schema", value); err != nil {
+		if err := c.Validate(at+"/schema", value); err != nil {
 			return fmt.Errorf("the answer: %w", err)
 		}
 	}
@@ -113,8 +115,8 @@ func (c *Checker) meet(op object, status, kind string) {
 // checkHeaders: no header that is not told of, none missing that must be there, and each as its schema says.
 func (c *Checker) checkHeaders(e *Exchange, response object, at string) error {
 	told := map[string]string{}
-	for name := range member(response, "headers") {
-		_, place := c.resolve(at + pointer("headers", name)[1:])
+	for name := range schemastest.Member(response, "headers") {
+		_, place := c.Resolve(at + schemastest.Pointer("headers", name)[1:])
 		told[http.CanonicalHeaderKey(name)] = place
 	}
 	for name, values := range e.Header {
@@ -132,7 +134,7 @@ func (c *Checker) checkHeaders(e *Exchange, response object, at string) error {
 		}
 	}
 	for name, place := range told {
-		header, _ := c.resolve(place)
+		header, _ := c.Resolve(place)
 		if header["required"] == true && len(e.Header[name]) == 0 {
 			return fmt.Errorf("the header %s is missing", name)
 		}
@@ -142,8 +144,8 @@ func (c *Checker) checkHeaders(e *Exchange, response object, at string) error {
 
 // checkText holds a header's or a parameter's text against the schema of the object at a place.
 func (c *Checker) checkText(at, text string) error {
-	schema, _ := c.resolve(at + "/schema")
-	return c.validate(at+"/schema", typed(schema, text))
+	schema, _ := c.Resolve(at + "/schema")
+	return c.Validate(at+"/schema", typed(schema, text))
 }
 
 // typed is a text as the value that the schema is about.

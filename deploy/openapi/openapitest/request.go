@@ -43,7 +43,7 @@ func (c *Checker) checkRequest(e *Exchange, at string, arguments map[string]stri
 		}
 	}
 	body := at + "/requestBody"
-	if o, _ := c.resolve(body); o == nil {
+	if o, _ := c.Resolve(body); o == nil {
 		return nil
 	}
 	return c.checkBody(e, at+"/requestBody/content/application~1json/schema", answer)
@@ -72,7 +72,7 @@ func (c *Checker) checkBody(e *Exchange, at string, answer any) error {
 }
 
 func (c *Checker) checkSent(at string, sent any, v verdict) error {
-	err := c.validate(at, sent)
+	err := c.Validate(at, sent)
 	switch {
 	case v.taken() && err != nil:
 		return fmt.Errorf("what was sent and taken: %w", err)
@@ -85,8 +85,8 @@ func (c *Checker) checkSent(at string, sent any, v verdict) error {
 // checkParameters: each that must be there is, each is as its schema says, and no other is in the query.
 func (c *Checker) checkParameters(e *Exchange, at string, arguments map[string]string) error {
 	query := e.URL.Query()
-	for i := range c.list(at + "/parameters") {
-		p, place := c.resolve(fmt.Sprintf("%s/parameters/%d", at, i))
+	for i := range c.List(at + "/parameters") {
+		p, place := c.Resolve(fmt.Sprintf("%s/parameters/%d", at, i))
 		name, _ := p["name"].(string)
 		var values []string
 		switch p["in"] {
@@ -114,23 +114,17 @@ func (c *Checker) checkParameters(e *Exchange, at string, arguments map[string]s
 }
 
 func (c *Checker) checkParameter(at string, values []string) error {
-	schema, place := c.resolve(at + "/schema")
+	schema, place := c.Resolve(at + "/schema")
 	if schema["type"] == "array" {
-		items, _ := c.resolve(place + "/items")
+		items, _ := c.Resolve(place + "/items")
 		all := make([]any, len(values))
 		for i, text := range values {
 			all[i] = typed(items, text)
 		}
-		return c.validate(at+"/schema", all)
+		return c.Validate(at+"/schema", all)
 	}
 	if len(values) != 1 {
 		return fmt.Errorf("it is there %d times", len(values))
 	}
 	return c.checkText(at, values[0])
-}
-
-func (c *Checker) list(at string) []any {
-	found, _ := c.at(at)
-	all, _ := found.([]any)
-	return all
 }

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 // faults collects what is wrong with a document.
@@ -18,21 +20,23 @@ func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Errorf(fo
 // structure checks what OpenAPI 3.1 asks of a document beyond its schemas, and that every schema can be used.
 func (c *Checker) structure() error {
 	var f faults
-	if version, _ := c.root["openapi"].(string); !strings.HasPrefix(version, "3.1.") {
+	if version, _ := c.Root["openapi"].(string); !strings.HasPrefix(version, "3.1.") {
 		f.add("openapi is %q", version)
 	}
 	for _, name := range []string{"title", "version"} {
-		if text, _ := member(c.root, "info")[name].(string); text == "" {
+		if text, _ := schemastest.Member(c.Root, "info")[name].(string); text == "" {
 			f.add("info has no %s", name)
 		}
 	}
 	c.checkComponents(&f)
-	c.checkReferences(&f)
+	if err := c.CheckReferences("#/components/responses/NoSuchAddress", "#/components/responses/MethodNotAllowed"); err != nil {
+		f.add("%w", err)
+	}
 	ids := map[string]bool{}
 	for i := range c.paths {
 		c.checkPath(&f, &c.paths[i], ids)
 	}
-	for template := range member(c.root, "paths") {
+	for template := range schemastest.Member(c.Root, "paths") {
 		if !strings.HasPrefix(template, "/") {
 			f.add("the path %q does not begin with /", template)
 		}
@@ -40,17 +44,11 @@ func (c *Checker) structure() error {
 	return errors.Join(f...)
 }
 
-// OpenAPI 3.1.0 section 4.8.7.
-var componentName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
-
 func (c *Checker) checkComponents(f *faults) {
-	for kind, all := range member(c.root, "components") {
+	for kind, all := range schemastest.Member(c.Root, "components") {
 		named, _ := all.(object)
 		for _, name := range slices.Sorted(maps.Keys(named)) {
-			at := pointer("components", kind, name)
-			if !componentName.MatchString(name) {
-				f.add("%s: that is no name for a component", at)
-			}
+			at := schemastest.Pointer("components", kind, name)
 			switch kind {
 			case "schemas":
 				c.checkSchema(f, at)
@@ -65,51 +63,9 @@ func (c *Checker) checkComponents(f *faults) {
 	}
 }
 
-// checkReferences: each leads somewhere, and each component is referred to. What a type's schema refers to
-// within itself is seen when it is compiled.
-func (c *Checker) checkReferences(f *faults) {
-	used := map[string]bool{"#/components/responses/NoSuchAddress": true, "#/components/responses/MethodNotAllowed": true}
-	var walk func(at string, v any)
-	walk = func(at string, v any) {
-		switch v := v.(type) {
-		case object:
-			if _, own := v["$id"]; own && at != "" {
-				return
-			}
-			if target, is := v["$ref"].(string); is {
-				used[target] = true
-				if _, there := c.at(target); !there || !strings.HasPrefix(target, "#/components/") {
-					f.add("%s refers to %s, which is not there", at, target)
-				}
-			}
-			for name, target := range member(v, "discriminator", "mapping") {
-				if _, there := c.at(fmt.Sprint(target)); !there {
-					f.add("%s: %s is mapped to %v, which is not there", at, name, target)
-				}
-			}
-			for name, inner := range v {
-				walk(at+"/"+name, inner)
-			}
-		case []any:
-			for i, inner := range v {
-				walk(fmt.Sprintf("%s/%d", at, i), inner)
-			}
-		}
-	}
-	walk("", c.root)
-	for kind, all := range member(c.root, "components") {
-		named, _ := all.(object)
-		for name := range named {
-			if at := pointer("components", kind, name); !used[at] {
-				f.add("nothing refers to %s", at)
-			}
-		}
-	}
-}
-
 func (c *Checker) checkPath(f *faults, p *path, ids map[string]bool) {
 	tags := map[any]bool{}
-	for _, tag := range c.list("#/tags") {
+	for _, tag := range c.List("#/tags") {
 		t, _ := tag.(object)
 		if tags[t["name"]] {
 			f.add("there are two tags %v", t["name"])
@@ -117,14 +73,14 @@ func (c *Checker) checkPath(f *faults, p *path, ids map[string]bool) {
 		tags[t["name"]] = true
 	}
 	for method := range p.item {
-		at := pointer("paths", p.template, method)
-		op := member(p.item, method)
+		at := schemastest.Pointer("paths", p.template, method)
+		op := schemastest.Member(p.item, method)
 		id, _ := op["operationId"].(string)
 		if id == "" || ids[id] {
 			f.add("%s: its operationId %q is not its own", at, id)
 		}
 		ids[id] = true
-		for _, tag := range c.list(at + "/tags") {
+		for _, tag := range c.List(at + "/tags") {
 			if !tags[tag] {
 				f.add("%s: there is no tag %v", at, tag)
 			}
@@ -135,8 +91,8 @@ func (c *Checker) checkPath(f *faults, p *path, ids map[string]bool) {
 
 func (c *Checker) checkOperation(f *faults, p *path, at string) {
 	declared := map[string]bool{}
-	for i := range c.list(at + "/parameters") {
-		o, place := c.resolve(fmt.Sprintf("%s/parameters/%d", at, i))
+	for i := range c.List(at + "/parameters") {
+		o, place := c.Resolve(fmt.Sprintf("%s/parameters/%d", at, i))
 		c.checkParameterObject(f, place)
 		key := fmt.Sprint(o["in"], " ", o["name"])
 		if declared[key] {
@@ -161,10 +117,10 @@ func (c *Checker) checkOperation(f *faults, p *path, at string) {
 	if inPath != 0 {
 		f.add("%s: it declares parameters that its path does not have", at)
 	}
-	if body, _ := c.resolve(at + "/requestBody"); body != nil {
+	if body, _ := c.Resolve(at + "/requestBody"); body != nil {
 		c.checkMedia(f, at+"/requestBody")
 	}
-	responses, _ := c.resolve(at + "/responses")
+	responses, _ := c.Resolve(at + "/responses")
 	if len(responses) == 0 {
 		f.add("%s has no responses", at)
 	}
@@ -172,12 +128,12 @@ func (c *Checker) checkOperation(f *faults, p *path, at string) {
 		if !regexp.MustCompile(`^[1-5][0-9][0-9]$`).MatchString(status) {
 			f.add("%s: %s is no status", at, status)
 		}
-		c.checkResponse(f, at+pointer("responses", status)[1:])
+		c.checkResponse(f, at+schemastest.Pointer("responses", status)[1:])
 	}
 }
 
 func (c *Checker) checkParameterObject(f *faults, at string) {
-	p, at := c.resolve(at)
+	p, at := c.Resolve(at)
 	name, _ := p["name"].(string)
 	in, _ := p["in"].(string)
 	switch {
@@ -192,12 +148,12 @@ func (c *Checker) checkParameterObject(f *faults, at string) {
 }
 
 func (c *Checker) checkResponse(f *faults, at string) {
-	r, at := c.resolve(at)
+	r, at := c.Resolve(at)
 	if text, _ := r["description"].(string); text == "" {
 		f.add("%s has no description", at)
 	}
-	for name := range member(r, "headers") {
-		header, place := c.resolve(at + pointer("headers", name)[1:])
+	for name := range schemastest.Member(r, "headers") {
+		header, place := c.Resolve(at + schemastest.Pointer("headers", name)[1:])
 		if header == nil || strings.EqualFold(name, "Content-Type") {
 			f.add("%s: %s is no header to tell of", at, name)
 			continue
@@ -209,19 +165,19 @@ func (c *Checker) checkResponse(f *faults, at string) {
 
 // checkMedia: the media types of a response or a body, their schemas, and that their examples fit these.
 func (c *Checker) checkMedia(f *faults, at string) {
-	content, place := c.resolve(at + "/content")
+	content, place := c.Resolve(at + "/content")
 	for kind := range content {
 		if parsed, _, err := mime.ParseMediaType(kind); err != nil || parsed != kind {
 			f.add("%s: %q is no media type", at, kind)
 		}
-		here := place + pointer(kind)[1:]
+		here := place + schemastest.Pointer(kind)[1:]
 		c.checkSchema(f, here+"/schema")
-		for event := range member(content, kind, "x-event-data") {
-			c.checkSchema(f, here+pointer("x-event-data", event)[1:])
+		for event := range schemastest.Member(content, kind, "x-event-data") {
+			c.checkSchema(f, here+schemastest.Pointer("x-event-data", event)[1:])
 		}
-		for name := range member(content, kind, "examples") {
-			example, _ := c.at(here + pointer("examples", name, "value")[1:])
-			if err := c.validate(here+"/schema", example); err != nil {
+		for name := range schemastest.Member(content, kind, "examples") {
+			example, _ := c.At(here + schemastest.Pointer("examples", name, "value")[1:])
+			if err := c.Validate(here+"/schema", example); err != nil {
 				f.add("%s: its example %s: %w", here, name, err)
 			}
 		}
@@ -230,20 +186,7 @@ func (c *Checker) checkMedia(f *faults, at string) {
 
 // checkSchema: it can be used, and its own examples fit it.
 func (c *Checker) checkSchema(f *faults, at string) {
-	if _, there := c.at(at); !there {
-		f.add("there is no schema at %s", at)
-		return
-	}
-	c.mu.Lock()
-	_, err := c.compile(at)
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.CheckSchema(at); err != nil {
 		f.add("%w", err)
-		return
-	}
-	for i, example := range c.list(at + "/examples") {
-		if err := c.validate(at, example); err != nil {
-			f.add("%s: its example %d: %w", at, i, err)
-		}
 	}
 }
