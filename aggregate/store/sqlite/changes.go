@@ -56,12 +56,15 @@ func (s *Store) StateBefore(ctx context.Context, name commands.Stream, version u
 			return fmt.Errorf("%w: %s is at version %d, not %d", store.ErrNotKept, name, h.Version, version)
 		}
 		found.State, found.Version, err = r.stateOf(h)
-		if err != nil || found.Version <= version {
+		if err != nil || found.Version == version {
 			return err
 		}
-		found = store.Snapshot{}
+		var kept store.Snapshot
 		if h.number != 0 {
-			found.State, found.Version, err = r.versioned(r.snapshot, h.number, int64(version))
+			kept.State, kept.Version, err = r.versioned(r.snapshot, h.number, int64(version))
+		}
+		if found.Version > version || kept.Version > found.Version {
+			found = kept
 		}
 		return err
 	})

@@ -141,6 +141,26 @@ func TestWhatIsReadAgainAfterACrashIsBounded(t *testing.T) {
 	require.NoError(t, sound(s, 440))
 }
 
+// DESIGN section 5, promise 12: what is held until a sweep is bounded by its size too, not by the number of streams
+// alone.
+func TestLargeStatesAreNotHeldUntilASweep(t *testing.T) {
+	t.Parallel()
+	s, h := newStore(t, config(t.TempDir()))
+	large := bytes.Repeat([]byte("x"), 100<<10)
+	for n := range 200 {
+		batch, err := h.batch([]byte(`{}`), n, 200+n%5)
+		require.NoError(t, err)
+		batch.Heads[0].State = large
+		_, err = s.Commit(context.Background(), batch)
+		require.NoError(t, err)
+	}
+	require.Less(t, s.HeldStates(), 10<<10)
+	found, known, err := s.Head(context.Background(), name(7))
+	require.NoError(t, err)
+	require.True(t, known)
+	require.Equal(t, large, found.State)
+}
+
 func TestRejectionsAloneSettleToo(t *testing.T) {
 	t.Parallel()
 	s, h := newStore(t, config(t.TempDir()).SettlingEvery(10))

@@ -52,3 +52,14 @@ func (s *Store) Unsettled() int {
 	defer s.view.mu.RUnlock()
 	return len(s.view.unsettled)
 }
+
+// HeldStates is the size of the states that are held in memory until their rows are written.
+func (s *Store) HeldStates() int {
+	s.view.mu.RLock()
+	defer s.view.mu.RUnlock()
+	bytes := 0
+	for _, held := range s.view.unsettled {
+		bytes += len(held.head.state)
+	}
+	return bytes
+}

@@ -155,12 +155,24 @@ func (r *reader) row(name commands.Stream) (*head, error) {
 	return h, err
 }
 
-// stateOf gives the newest state that is kept: the head's, or that of its row.
+// farBehind is how many versions a row's state is behind its head for a newer snapshot to be looked for.
+const farBehind = 64
+
+// stateOf gives the newest state that is kept: the head's, or that of its row. After a crash the row may be behind
+// by as much as lies between two sweeps; snapshots are written with their commits.
 func (r *reader) stateOf(h *head) ([]byte, uint64, error) {
 	if h.state != nil || h.number == 0 {
 		return h.state, h.stateVersion, nil
 	}
-	return r.versioned(r.state, h.number, -1)
+	state, version, err := r.versioned(r.state, h.number, -1)
+	if err != nil || version+farBehind > h.Version {
+		return state, version, err
+	}
+	kept, at, err := r.versioned(r.snapshot, h.number, int64(h.Version))
+	if err != nil || at <= version {
+		return state, version, err
+	}
+	return kept, at, nil
 }
 
 // versioned reads a state and its version by a statement whose parameters are a stream and, unless it is

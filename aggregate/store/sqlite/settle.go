@@ -14,12 +14,17 @@ import (
 // (at some 5 µs each), and so many heads at most are held in memory.
 const defaultSettleEvery = 16 << 10
 
+// mostHeld is the size up to which a state is held in memory until its row's turn in a sweep comes, in bytes. With
+// a larger one the row is written at once: it takes pages of its own anyway, and so many heads with large states
+// would fill the memory.
+const mostHeld = 2 << 10
+
 // settling brings the rows of streams up to date. A commit writes its outcomes to the log and leaves the rows
-// of the streams that it touched as they are: with thousands of streams in use, a batch would dirty a page for
-// nearly every command. From time to time a sweep begins, over all streams whose rows lag behind then, in the
-// order of their rows, so that neighbors are written together; every commit takes its share of it along. A
-// stream that took a hundred landings meanwhile is written once. When the sweep is through, the log up to
-// where it began need not be read again after a crash, and meta.settled says so.
+// of the streams that it touched as they are, unless their states are large: with thousands of streams in use, a
+// batch would dirty a page for nearly every command. From time to time a sweep begins, over all streams whose rows
+// lag behind then, in the order of their rows, so that neighbors are written together; every commit takes its share
+// of it along. A stream that took a hundred landings meanwhile is written once. When the sweep is through, the log
+// up to where it began need not be read again after a crash, and meta.settled says so.
 type settling struct {
 	every   uint64 // positions between the beginnings of two sweeps
 	settled uint64 // as in meta: every row reflects the log up to here at least
@@ -50,8 +55,9 @@ func (p *settling) choose(v *view, batch *staging, end uint64) {
 	}
 	p.sweep(batch, end)
 	for i := range batch.staged {
+		g := &batch.staged[i]
 		// A snapshot belongs to a row, by its number.
-		if g := &batch.staged[i]; g.keepsSnapshot() && g.head.number == 0 && !p.chose(g.stream) {
+		if !g.chosen && (len(g.head.state) > mostHeld || g.keepsSnapshot() && g.head.number == 0) {
 			p.rows = append(p.rows, row{stream: g.stream, head: g.head, staged: g})
 		}
 	}
@@ -85,17 +91,13 @@ func (p *settling) sweep(batch *staging, end uint64) {
 		}
 		r := row{stream: s, head: *s.head}
 		if g := batch.of(s.name); g != nil {
-			r.head, r.staged = g.head, g
+			r.head, r.staged, g.chosen = g.head, g, true
 		}
 		p.rows = append(p.rows, r)
 	}
 	if p.next+p.swept == len(p.streams) {
 		p.reached = p.from
 	}
-}
-
-func (p *settling) chose(s *stream) bool {
-	return slices.ContainsFunc(p.rows, func(r row) bool { return r.stream == s })
 }
 
 // write writes the chosen rows inside a transaction.

@@ -25,6 +25,7 @@ type staged struct {
 	stream *stream
 	change *store.HeadChange
 	head   head
+	chosen bool // the commit writes its row with the sweep's
 }
 
 func (g *staged) keepsSnapshot() bool { return g.change.Snapshot && g.change.State != nil }

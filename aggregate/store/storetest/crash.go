@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -40,6 +41,25 @@ var crashTests = []test{
 			}
 			require.Equal(t, load(t, d.store, stream("3"))[0].Waiting, load(t, s, stream("3"))[0].Waiting)
 		}
+	}},
+	{"what was kept to fold from is found after a crash", func(t testing.TB, d *data) {
+		a := newAuthor(t, d.store)
+		s := stream("1")
+		for version := range uint64(300) {
+			a.land(s, events(1)...)
+			a.changes[s].Snapshot = version%50 == 49
+			a.commit()
+		}
+		crashed := d.crashed()
+		for _, version := range []uint64{50, 99, 275, 300} {
+			kept, err := crashed.StateBefore(context.Background(), s, version)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, kept.Version, version/50*50)
+			require.LessOrEqual(t, kept.Version, version)
+			require.Equal(t, string(stateAt(kept.Version)), string(kept.State))
+		}
+		requireHead(t, crashed, s, a.record(s).Head)
+		require.GreaterOrEqual(t, load(t, crashed, s)[0].StateVersion, uint64(300-64), "little is to be folded")
 	}},
 	{"after a crash commits go on, and claims made before are older", func(t testing.TB, d *data) {
 		a := newAuthor(t, d.store)
