@@ -57,6 +57,8 @@ type Item struct {
 	Command Command
 	Members Members
 	Err     *MalformedError
+	// Text is the command as it stands in the body.
+	Text []byte
 }
 
 // DecodeRequest reads the body of POST /v1/commands, or of a message that says the same: one command as
@@ -172,10 +174,12 @@ func (s *scanner) item(item *Item, element int) bool {
 	if s.peek() != '{' {
 		s.note(s.at, "a command is an object; this is "+kindOf(s.peek()))
 		item.Err = s.fault
-		return s.value()
+		ok := s.value()
+		item.Text = s.src[s.base:s.at:s.at]
+		return ok
 	}
 	ok := s.command(item)
-	item.Err = s.fault
+	item.Err, item.Text = s.fault, s.src[s.base:s.at:s.at]
 	return ok
 }
 
@@ -308,6 +312,14 @@ func (c *Command) set(member Members, text string) string {
 	case MemberData: // is no text
 	}
 	return ""
+}
+
+// ActorProblem says why a text cannot be a command's actor; nothing when it can.
+func ActorProblem(text string) string {
+	if !utf8.ValidString(text) {
+		return `"actor" must be valid UTF-8`
+	}
+	return WrongLabel(MemberActor.name(), text, MaxActor)
 }
 
 // WrongLabel says what is wrong with a text that people are shown in a line: that it is longer than so many

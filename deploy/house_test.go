@@ -40,6 +40,7 @@ var house = []room{
 	{folder: "commands/headers"},
 	{folder: "commands/vetting", may: []string{"commands", "commands/problem"}},
 	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting"}},
+	{folder: "commands/ingress", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting"}},
 
 	{folder: "aggregate/internal/jsontext"},
 	{
