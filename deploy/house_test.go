@@ -108,7 +108,10 @@ var house = []room{
 		folder: "deploy/faults",
 		tests:  []string{"commands/...", "aggregate", "bus/rabbitmq/rabbitmqtest", "deploy/contracttest", "cmd/cli"},
 	},
-	{folder: "deploy/endtoend", tests: []string{"commands/...", "aggregate/...", "deploy/contracttest", "cmd/cli"}}, // tests alone
+	{ // tests alone
+		folder: "deploy/endtoend",
+		tests:  []string{"commands/...", "aggregate/...", "deploy/contracttest", "deploy/cloudeventstest", "cmd/cli"},
+	},
 	{
 		folder: "deploy/...",
 		may:    []string{"commands/...", "aggregate/...", "bus/...", "projections/...", "notify/...", "deploy/..."},
@@ -137,6 +140,7 @@ var guests = []guest{
 		"commands/problem", "commands/client", "commands/intake",
 		"projections/query", "projections/admin", "notify/sse", "deploy/...", "cmd/...",
 	}},
+	{"github.com/cloudevents", []string{"*test"}},
 	{"github.com/spf13/cobra", []string{"cmd/..."}},
 	{"github.com/knadh/koanf", []string{"deploy/..."}},
 	{"github.com/stretchr/testify", []string{"*test"}},

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate/store/postgres"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/deploy/cloudeventstest"
 )
 
 // argument is what follows the name of a setting on the command lines of a place.
@@ -191,6 +192,9 @@ func (h *heard) take(d *amqp.Delivery) bool {
 		require.NotNil(h.t, o, "it did not commit: %v", d.Headers)
 		event := o.Events[version-o.FirstVersion()]
 		require.Equal(h.t, string(event.Data), string(d.Body))
+		read, err := cloudeventstest.Read(d.Headers, d.ContentType, d.Body)
+		require.NoError(h.t, err)
+		require.Equal(h.t, d.MessageId, read.ID(), "the one that does not change when the event comes again")
 		require.Equal(h.t, commands.EventKey(o.Stream.Type, event.Type), d.RoutingKey)
 		if version > h.newest[stream] {
 			require.Equal(h.t, h.newest[stream]+1, version, "first deliveries of %s in order", stream)
