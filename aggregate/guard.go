@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/ticketed/doorman/commands"
 )
@@ -37,6 +38,26 @@ func (g *Guard) Running() (*commands.Envelope, uint64) {
 // the aggregate's code returns, without touching anything.
 func (g *Guard) Abandon(step uint64) bool {
 	return step != 0 && g.step.CompareAndSwap(step, 0)
+}
+
+// Stopwatch tells how long the run that a guard shows has been seen to last, by who looks at it at regular times.
+type Stopwatch struct {
+	step   uint64 // its number, 0 for none
+	lasted time.Duration
+	at     time.Time // when it was looked at last
+}
+
+// Look takes note of the number of the run that is under way and tells how long that one has lasted. A look counts
+// for no more than the time that should be between two: while the process was frozen, or did not get a processor,
+// neither did the code.
+func (s *Stopwatch) Look(step uint64, now time.Time, every time.Duration) time.Duration {
+	if step != s.step {
+		*s = Stopwatch{step: step}
+	} else {
+		s.lasted += min(now.Sub(s.at), every)
+	}
+	s.at = now
+	return s.lasted
 }
 
 // run calls code of a type, and makes an error of a panic. When the code ends its goroutine, the run

@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -85,4 +86,63 @@ func TestAnAbandonedGoroutineTouchesNothingMore(t *testing.T) {
 	}
 	require.False(t, returned)
 	require.Empty(t, r.Result.Outcomes)
+}
+
+// DESIGN section 2: endless work ends as failed. A process that is frozen, or gets no processor, does no work.
+func TestAFreezeIsNoWorkOfTheCodeThatRan(t *testing.T) {
+	t.Parallel()
+	const every = 250 * time.Millisecond
+	now := time.Now()
+	var seen aggregate.Stopwatch
+	look := func(step uint64, after time.Duration) time.Duration {
+		now = now.Add(after)
+		return seen.Look(step, now, every)
+	}
+	require.Zero(t, look(7, 0))
+	require.Equal(t, every, look(7, every))
+	require.Equal(t, 2*every, look(7, time.Hour), "frozen for an hour")
+	require.Equal(t, 2*every+time.Millisecond, look(7, time.Millisecond), "the tick that came after it lay there")
+	require.Zero(t, look(8, every), "another run")
+	require.Zero(t, look(0, every), "none")
+	require.Zero(t, look(9, every))
+}
+
+// What has to be folded may be long; each event is a run of its own, so that its length is no endless work.
+func TestEachEventOfAHistoryIsARunOfItsOwn(t *testing.T) {
+	t.Parallel()
+	guard := &aggregate.Guard{}
+	var steps []uint64
+	kind := watched{abacus{parkFor: time.Second}, func() {
+		running, step := guard.Running()
+		require.Equal(t, commands.None, running.ID)
+		steps = append(steps, step)
+	}}
+	tail := make([]commands.Event, 40)
+	for i := range tail {
+		tail[i] = commands.Event{Type: "added", Schema: 1, Data: []byte("1")}
+	}
+	head := aggregate.Head{Version: 40, Action: name(t, "A1")}
+	inst := aggregate.Restore(kind, streamOf("a"), head, nil, tail, nil, nil, guard)
+	require.Equal(t, "40", string(inst.State()))
+	require.Len(t, steps, 40)
+	require.Len(t, slices.Compact(steps), 40)
+
+	steps = nil
+	state, err := aggregate.Fold(kind, []byte("2"), tail, guard)
+	require.NoError(t, err)
+	require.Equal(t, "42", string(state))
+	require.Len(t, slices.Compact(steps), 40)
+	running, _ := guard.Running()
+	require.Nil(t, running)
+}
+
+// watched is an abacus of whose events somebody hears while they are applied.
+type watched struct {
+	abacus
+	evolving func()
+}
+
+func (w watched) Evolve(state any, event commands.Event) (any, error) {
+	w.evolving()
+	return w.abacus.Evolve(state, event)
 }

@@ -76,10 +76,10 @@ func (inst *Instance) restoreParked(parked []*Waiting, tickets func(commands.ID)
 	inst.moved = true // maybe; looking again at who waits under PolicySession does no harm
 }
 
-// Fold is the state after the events, as JSON: from a kept state (nil: the initial one) onward.
-func Fold(t Type, from []byte, events []commands.Event) ([]byte, error) {
+// Fold is the state after the events, as JSON: from a kept state (nil: the initial one) onward. The guard may be nil.
+func Fold(t Type, from []byte, events []commands.Event, guard *Guard) ([]byte, error) {
 	inst := Instance{Type: t, encoded: from}
-	if inst.refold(events, nil); inst.fault != nil {
+	if inst.refold(events, guard); inst.fault != nil {
 		return nil, inst.fault
 	}
 	return inst.encoded, nil
@@ -105,35 +105,52 @@ func (inst *Instance) ParkedBytes() int {
 func (inst *Instance) State() []byte { return inst.encoded }
 
 // refold makes the state anew from its encoded form and the events after that. Where the type's code
-// breaks on it, the instance keeps the fault and lands nothing more.
+// breaks on it, the instance keeps the fault and lands nothing more. Each event is a run of its own under the
+// guard: what tells code that does not end is one that takes long, not that there are many.
 func (inst *Instance) refold(events []commands.Event, guard *Guard) {
-	inst.fault = guard.run(guard.probe(inst), func() error { return inst.fold(events) })
+	probe := guard.probe(inst)
+	inst.fault = inst.fold(events, func(code func() error) error { return guard.run(probe, code) })
 }
 
-func (inst *Instance) fold(events []commands.Event) error {
-	state := inst.Type.Initial()
-	if inst.encoded != nil {
-		decoded, err := inst.Type.DecodeState(inst.encoded)
-		if err != nil {
+func (inst *Instance) fold(events []commands.Event, run func(code func() error) error) error {
+	var state any
+	err := run(func() (err error) {
+		if inst.encoded == nil {
+			state = inst.Type.Initial()
+			return nil
+		}
+		if state, err = inst.Type.DecodeState(inst.encoded); err != nil {
 			return fmt.Errorf("decode the state of %s: %w", inst.Stream, err)
 		}
-		state = decoded
-	}
-	for _, event := range events {
-		evolved, err := inst.Type.Evolve(state, event)
-		if err != nil {
+		return nil
+	})
+	var event commands.Event
+	apply := func() (err error) {
+		if state, err = inst.Type.Evolve(state, event); err != nil {
 			return fmt.Errorf("apply %s to %s: %w", event.Type, inst.Stream, err)
 		}
-		state = evolved
+		return nil
 	}
-	if len(events) > 0 {
-		encoded, err := inst.Type.EncodeState(state)
+	for i := range events {
 		if err != nil {
-			return fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
+			return err
 		}
-		inst.encoded = encoded
+		event = events[i]
+		err = run(apply)
 	}
-	inst.state = state
+	encoded := inst.encoded
+	if err == nil && len(events) > 0 {
+		err = run(func() (err error) {
+			if encoded, err = inst.Type.EncodeState(state); err != nil {
+				return fmt.Errorf("encode the state of %s: %w", inst.Stream, err)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	inst.state, inst.encoded = state, encoded
 	return nil
 }
 

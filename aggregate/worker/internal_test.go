@@ -12,25 +12,6 @@ import (
 
 func streamOf(id string) commands.Stream { return commands.Stream{Type: "tally", ID: id} }
 
-// DESIGN section 2: endless work ends as failed. A process that is frozen, or gets no processor, does no work.
-func TestAFreezeIsNoWorkOfTheCodeThatRan(t *testing.T) {
-	t.Parallel()
-	const every = 250 * time.Millisecond
-	now := time.Now()
-	var seen run
-	look := func(step uint64, after time.Duration) time.Duration {
-		now = now.Add(after)
-		return seen.look(step, now, every)
-	}
-	require.Zero(t, look(7, 0))
-	require.Equal(t, every, look(7, every))
-	require.Equal(t, 2*every, look(7, time.Hour), "frozen for an hour")
-	require.Equal(t, 2*every+time.Millisecond, look(7, time.Millisecond), "the tick that came after it lay there")
-	require.Zero(t, look(8, every), "another run")
-	require.Zero(t, look(0, every), "none")
-	require.Zero(t, look(9, every))
-}
-
 // DESIGN section 2: the culprit ends as failed; and nobody else, be it a command with the same id.
 func TestBlameGoesByWhatACommandCameTo(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -42,32 +43,13 @@ func (s *stuck) barred(env *commands.Envelope) (string, bool) {
 	return "", false
 }
 
-// run is how long one run of aggregate code has been seen to last.
-type run struct {
-	step   uint64 // its number, 0 for none
-	lasted time.Duration
-	at     time.Time // when it was looked at last
-}
-
-// look takes note of the run that is under way and tells how long it has lasted. A look counts for no more
-// than the time between two: while the process was frozen, or did not get a processor, neither did the code.
-func (r *run) look(step uint64, now time.Time, every time.Duration) time.Duration {
-	if step != r.step {
-		*r = run{step: step}
-	} else {
-		r.lasted += min(now.Sub(r.at), every)
-	}
-	r.at = now
-	return r.lasted
-}
-
 // watch finds aggregate code that does not end, leaves its goroutine behind, and has a new desk go on.
 // The command ends as failed.
 func (w *Worker) watch() {
 	every := w.cfg.CodeTimeout / 8
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	var seen run
+	var seen aggregate.Stopwatch
 	for {
 		select {
 		case <-w.stopped:
@@ -76,10 +58,10 @@ func (w *Worker) watch() {
 		}
 		guard := w.desk.guard
 		running, step := guard.Running()
-		lasted := seen.look(step, time.Now(), every)
+		lasted := seen.Look(step, time.Now(), every)
 		if running != nil && lasted >= w.cfg.CodeTimeout && guard.Abandon(step) {
 			w.replace(running)
-			seen = run{}
+			seen = aggregate.Stopwatch{}
 		}
 	}
 }

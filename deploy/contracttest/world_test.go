@@ -159,7 +159,7 @@ func (w *world) StateBefore(ctx context.Context, stream commands.Stream, version
 		events = append(events, changes[i].Event)
 	}
 	t, _ := w.types.Type(stream.Type)
-	state, err := aggregate.Fold(t, nil, events)
+	state, err := aggregate.Fold(t, nil, events, nil)
 	return store.Snapshot{Version: kept, State: state}, err
 }
 

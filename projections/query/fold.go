@@ -46,8 +46,8 @@ func (f *folds) of(name string) *typeFolds {
 	return one
 }
 
-// fold is aggregate.Fold within a bounded time: a type whose code does not end is answered with failed, and
-// with unavailable while too much of its code was left behind.
+// fold is aggregate.Fold with a bound on the time that each event may take: a type whose code does not end is
+// answered with failed, and with unavailable while too much of its code was left behind.
 func (f *folds) fold(ctx context.Context, t aggregate.Type, from []byte, events []commands.Event) ([]byte, error) {
 	runs := f.of(t.Name())
 	if runs.left.Load() >= mostLeftBehind {
@@ -64,14 +64,8 @@ func (f *folds) fold(ctx context.Context, t aggregate.Type, from []byte, events 
 	}
 	r := &folding{of: runs, ended: make(chan struct{})}
 	go r.run(t, from, events)
-	timer.Reset(f.within)
-	select {
-	case <-r.ended:
-	case <-timer.C:
-		if r.leave() {
-			return nil, problem.Newf(commands.Failed, "the code of the type %s did not end within %s", t.Name(), f.within)
-		}
-		<-r.ended
+	if !r.wait(f.within) {
+		return nil, problem.Newf(commands.Failed, "the code of the type %s did not end within %s", t.Name(), f.within)
 	}
 	return r.state, r.err
 }
@@ -83,6 +77,7 @@ func barred(t aggregate.Type) error {
 // folding is one run.
 type folding struct {
 	of      *typeFolds
+	guard   aggregate.Guard
 	decided atomic.Bool // it has ended, or was left behind before it did
 	ended   chan struct{}
 	state   []byte // once it has ended
@@ -101,13 +96,32 @@ func (r *folding) run(t aggregate.Type, from []byte, events []commands.Event) {
 		<-r.of.places
 		close(r.ended)
 	}()
-	r.state, r.err = aggregate.Fold(t, from, events)
+	r.state, r.err = aggregate.Fold(t, from, events, &r.guard)
 }
 
-// leave gives the run up. It reports false when it has ended meanwhile.
-func (r *folding) leave() bool {
+// wait returns once the run has ended, or was left behind because one event took too long, which it tells by false.
+func (r *folding) wait(within time.Duration) bool {
+	every := within / 8
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var seen aggregate.Stopwatch
+	for {
+		select {
+		case <-r.ended:
+			return true
+		case <-tick.C:
+		}
+		_, step := r.guard.Running()
+		if seen.Look(step, time.Now(), every) >= within && r.leave(step) {
+			return false
+		}
+	}
+}
+
+// leave gives the run up, caught in its step of that number. It reports false when that has ended meanwhile.
+func (r *folding) leave(step uint64) bool {
 	r.of.left.Add(1)
-	if r.decided.CompareAndSwap(false, true) {
+	if r.guard.Abandon(step) && r.decided.CompareAndSwap(false, true) {
 		return true
 	}
 	r.of.left.Add(-1)

@@ -52,7 +52,8 @@ func TestCodeThatDoesNotEndIsLeftBehindAndThenRunNoMore(t *testing.T) {
 				w, took := get(path)
 				require.Equal(t, 500, w.Code)
 				require.Contains(t, w.Body.String(), `"detail":"the code of the type tally did not end within 2s","code":"failed"`)
-				require.Equal(t, 2*time.Second, took)
+				require.GreaterOrEqual(t, took, 2*time.Second)
+				require.LessOrEqual(t, took, 3*time.Second)
 			}
 		}
 		require.Equal(t, 4, strings.Count(x.lines.String(), "level=ERROR"))
@@ -69,6 +70,19 @@ func TestCodeThatDoesNotEndIsLeftBehindAndThenRunNoMore(t *testing.T) {
 		synctest.Wait()
 		w, _ = get("/v1/streams/tally/42")
 		require.Equal(t, 200, w.Code, "they have ended")
+	})
+}
+
+// What has to be folded may be long, as after a crash; that its code does not end is told of one event.
+func TestAHistoryMayTakeLongerThanOneEventMay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		s.fill(7, 2)
+		x := over(s)
+		coded(x, func() { <-time.After(1500 * time.Millisecond) })
+		w := x.get(t, "/v1/streams/tally/42")
+		require.Equal(t, 200, w.Code, w.Body)
 	})
 }
 
