@@ -2,6 +2,7 @@
 import { useRef, useState } from 'preact/hooks';
 import type { Handle, Status } from '../../../notify/client/src/index.ts';
 import { Dialog } from './dialog.ts';
+import { useFocusKept } from './focus.ts';
 import { sign } from './glyph.ts';
 import { html } from './html.ts';
 import type { Mischief } from './network.ts';
@@ -30,7 +31,7 @@ function Quantity({ person, line, unsure, busy }: { person: Person; line: Line; 
   const now = () => person.stream.state.lines.find((l) => l.sku == line.sku)?.qty ?? line.qty;
   const name = nameOf(line.sku);
   return html`<span class=${`quantity ${unsure ? 'unsure' : ''}`}>
-    <button aria-label=${`${name}: one less`} disabled=${busy || line.qty <= 1} onClick=${() => set(now() - 1)}>−</button>
+    <button aria-label=${`${name}: one less`} disabled=${busy} aria-disabled=${line.qty <= 1} onClick=${() => set(now() - 1)}>−</button>
     <input type="number" inputMode="numeric" min="1" max=${maxQty} aria-label=${`${name}: pieces`} disabled=${busy}
       value=${draft ?? line.qty} onInput=${(e: any) => {
         setDraft(e.target.value);
@@ -118,6 +119,7 @@ function Waiting({ person }: { person: Person }) {
 
 export function Card({ person }: { person: Person }) {
   const box = useRef<HTMLElement>(null);
+  useFocusKept(box);
   const { state } = person.stream;
   const { conflict } = person;
   const { cut, slow } = person.wire.mischief;

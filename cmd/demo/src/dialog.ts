@@ -1,5 +1,5 @@
 /** What a person sees when an action of theirs was turned away: mine, theirs, and what to do. It blocks nothing. */
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import type { Conflict } from '../../../notify/client/src/index.ts';
 import { sign } from './glyph.ts';
 import { html } from './html.ts';
@@ -24,6 +24,7 @@ const now = (o: Order | null): string => {
 export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: string; decided: () => void }) {
   const [carry, setCarry] = useState(true);
   const [draft, setDraft] = useState<string>();
+  const returned = useRef(false);
   const { mine, missed, rest } = conflict;
   const { type, data } = mine;
   const along = { rest: carry ? ('carry' as const) : ('drop' as const) };
@@ -39,6 +40,10 @@ export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: 
   const edit = (e: Event) => {
     e.preventDefault();
     if (Number.isInteger(qty) && qty >= 1 && qty <= maxQty) act(() => conflict.edit({ ...data, qty }, along))();
+  };
+  const back = () => {
+    returned.current = true;
+    setDraft(undefined);
   };
   return html`<section class=${`conflict ${never ? 'refused' : 'rejected'}`} aria-labelledby=${`conflict-${name}`} data-conflict=${name}>
     <div role="alert"><h3 id=${`conflict-${name}`}>${sign(never ? 'refused' : 'rejected')} ${titles[conflict.reason] ?? 'Turned away'}<span class="unseen">, ${name}</span></h3></div>
@@ -57,14 +62,14 @@ export function Dialog({ conflict, name, decided }: { conflict: Conflict; name: 
     ${draft === undefined
       ? html`<div class="choices">
           ${!never && html`<button class=${faster ? 'primary' : ''} onClick=${act(() => conflict.retry(along))}>Try again</button>`}
-          ${editable && html`<button onClick=${() => setDraft(String(data.qty))}>Edit</button>`}
+          ${editable && html`<button ref=${(el: HTMLElement | null) => el && returned.current && ((returned.current = false), el.focus())} onClick=${() => setDraft(String(data.qty))}>Edit</button>`}
           <button class=${faster ? '' : 'primary'} onClick=${act(() => conflict.drop(along))}>Give up</button>
         </div>`
-      : html`<form class="choices" onSubmit=${edit} noValidate>
+      : html`<form class="choices" onSubmit=${edit} onKeyDown=${(e: KeyboardEvent) => e.key == 'Escape' && back()} noValidate>
           <label>${nameOf(data.sku)} <input type="number" min="1" max=${maxQty} value=${draft} ref=${(el: HTMLInputElement | null) => el && !el.dataset.met && ((el.dataset.met = '1'), el.select())}
             onInput=${(e: any) => setDraft(e.target.value)} /></label>
           <button class="primary" type="submit">Send</button>
-          <button type="button" onClick=${() => setDraft(undefined)}>Back</button>
+          <button type="button" onClick=${back}>Back</button>
         </form>`}
   </section>`;
 }

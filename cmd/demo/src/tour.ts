@@ -87,6 +87,7 @@ export function Tour({ desk }: { desk: Desk }) {
   const { state } = desk.person('Ann').stream;
   const next = steps.find((s) => !progress.done.has(s.name));
   const run = () => {
+    if (busy) return;
     setBusy(true);
     void show(desk).finally(() => setBusy(false));
   };
@@ -97,6 +98,6 @@ export function Tour({ desk }: { desk: Desk }) {
       return html`<li key=${s.name} class=${`${done ? 'done' : ''} ${s == next ? 'next' : ''}`} data-step=${s.name} data-done=${done}>
         <b>${s.text}</b> <span>${s.more}</span>${done && html`<span class="unseen"> Done.</span>`}</li>`;
     })}</ol>
-    <button class="show" disabled=${busy || state.status != 'draft'} onClick=${run}>${busy ? 'Watch…' : 'Show me the first three'}</button>
+    <button class="show" disabled=${state.status != 'draft'} aria-disabled=${busy} onClick=${run}>${busy ? 'Watch…' : 'Show me the first three'}</button>
   </section>`;
 }

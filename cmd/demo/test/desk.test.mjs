@@ -85,6 +85,44 @@ test('a conflict is decided by the keyboard: another number, or giving up', asyn
   assert.equal((await here.changes()).filter((c) => c == 'Ann line_changed PENCIL 41').length, 0);
 });
 
+test('whoever goes by keyboard stays at the desk, whatever vanishes or is switched off under their hands', async () => {
+  const here = await enter();
+  const ann = here.card('Ann');
+  const where = () => here.page.evaluate(() => {
+    const e = document.activeElement;
+    return e.matches('.card') ? e.dataset.person : e.getAttribute('aria-label') ?? e.textContent.trim();
+  });
+  const press = async (button, key = 'Enter') => {
+    await button.focus();
+    await here.page.keyboard.press(key);
+  };
+  await press(ann.getByRole('button', { name: 'Add Desk lamp' }));
+  await ann.getByLabel('Take Desk lamp off').waitFor();
+  assert.equal(await where(), 'Ann');
+  await press(ann.getByLabel('Take Desk lamp off'));
+  await ann.getByRole('button', { name: 'Add Desk lamp' }).waitFor();
+  assert.equal(await where(), 'Ann');
+  await press(ann.getByLabel('Pencils: one less'));
+  await here.sees('Ann', 'Pencils', 1);
+  await here.page.keyboard.press('Enter');
+  assert.equal(await where(), 'Pencils: one less', 'a second time it does nothing, and keeps the focus');
+  await here.switch('Ann', 'cut');
+  await here.more('Ann', 'Pencils');
+  await here.more('Ben', 'Paper');
+  await here.confirmed('Ben');
+  await here.switch('Ann', 'cut');
+  await here.dialog('Ann').waitFor();
+  await press(here.dialog('Ann').getByText('Edit'));
+  await here.page.keyboard.press('Escape');
+  assert.equal(await where(), 'Edit');
+  await press(here.dialog('Ann').getByText('Try again'));
+  await here.confirmed('Ann');
+  await press(ann.getByText('Submit'));
+  await here.page.locator('.card[data-person=Ann] .submit:disabled').waitFor();
+  assert.equal(await where(), 'Ann');
+  assert.equal((await here.changes()).filter((c) => c.startsWith('Ann line_changed PENCIL 0')).length, 0);
+});
+
 test('the manager needs no ticket, and makes a clerk’s stale; what nobody may is refused', async () => {
   const here = await enter({ noise: /403/ });
   await here.switch('Ann', 'slow');
@@ -195,3 +233,25 @@ for (const [colorScheme, width] of [['light', 1440], ['dark', 390]]) {
     assert.ok(await here.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
   });
 }
+
+test('on a phone the timeline stays in sight, where it leaves room for the rest', async () => {
+  const here = await enter({ viewport: { width: 390, height: 844 } });
+  const top = async () => {
+    await here.card('Mia').scrollIntoViewIfNeeded();
+    await here.page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    return here.page.evaluate(() => document.querySelector('.timeline').getBoundingClientRect().top);
+  };
+  assert.equal(await top(), 0);
+  // Going back by keyboard, nothing is behind it.
+  for (let i = 0; i < 24; i++) {
+    await here.page.keyboard.press('Shift+Tab');
+    const seen = await here.page.evaluate(() => {
+      const e = document.activeElement;
+      const line = document.querySelector('.timeline');
+      return !e.closest('.card') || e.getBoundingClientRect().top >= line.getBoundingClientRect().bottom;
+    });
+    assert.ok(seen, 'what has the focus can be seen');
+  }
+  await here.page.setViewportSize({ width: 844, height: 390 });
+  assert.ok((await top()) < -200, 'turned over there is no room for it');
+});
