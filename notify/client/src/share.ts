@@ -182,7 +182,8 @@ export function share(options: ShareOptions = {}): Sharing {
       } else if (m.t == 'bye') {
         tabs.delete(m.from);
       } else if (m.t == 'hello') {
-        if (leader == me) stop(); // It was taken; the lock says so soon.
+        // Said before this tab had the lock; if it was taken since, the lock says so.
+        if (leader == me) return;
         leader = m.from;
         next = missed = 0;
         ask(!joined);

@@ -63,7 +63,7 @@ export class Origin {
 export class Page {
   frozen = false;
   dead = false;
-  #later: (() => void)[] = [];
+  #later: (() => unknown)[] = [];
   #sent = new Map<Page, number>();
   ports = new Map<string, any>();
   constructor(private origin: Origin) {}
@@ -94,13 +94,20 @@ export class Page {
   };
 
   /** Runs in the page, now or when it thaws; never when it is dead. */
-  run(fn: () => void): void {
+  run(fn: () => unknown): void {
     if (this.dead) return;
     if (this.frozen) this.#later.push(fn);
     else fn();
   }
 
-  readonly after = (ms: number, fn: () => void): (() => void) => this.origin.time.after(ms, () => this.run(fn));
+  readonly after = (ms: number, fn: () => void): (() => void) => {
+    let over = false;
+    const cancel = this.origin.time.after(ms, () => this.run(() => over || fn()));
+    return () => {
+      over = true;
+      cancel();
+    };
+  };
 
   freeze(): void {
     this.frozen = true;

@@ -127,6 +127,22 @@ for (const [how, end] of [
     }
   });
 
+test('what a tab said that led for a moment does not stop the one that leads now', async () => {
+  const b = new Browser();
+  b.origin.slow = () => 40;
+  const tabs = [b.open(), b.open(), b.open()];
+  for (const t of tabs) t.client.stream('journal/1');
+  await b.pass(1000);
+  for (const t of tabs.slice(0, 2)) {
+    t.client.close();
+    t.page.crash();
+    await b.pass(10); // The next one leads, and has not been heard yet.
+  }
+  const h = send(tabs[2]!.client, 'alone');
+  await b.pass(20_000);
+  assert.equal(h.status, 'landed');
+});
+
 test('a tab for which there is no room any more has its own connection', async () => {
   const b = new Browser();
   const tabs = [b.open(), b.open()];
