@@ -2,6 +2,7 @@ package query
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -62,6 +63,45 @@ func levelOf(err error) slog.Level {
 func write(w http.ResponseWriter, cache []string, body []byte) {
 	headers.DescribeJSON(w.Header(), cache, len(body))
 	_, _ = w.Write(body) // who has gone needs no answer
+}
+
+// parts sends an answer piece by piece, since all of it may be much to hold.
+type parts struct {
+	w     http.ResponseWriter
+	cache []string
+	begun bool
+}
+
+const partSize = 256 << 10
+
+// sent takes what has come together so far, and sends it once it is worth it. It gives the buffer to go on with.
+func (p *parts) sent(text []byte) []byte {
+	if len(text) < partSize {
+		return text
+	}
+	if !p.begun {
+		headers.DescribeJSON(p.w.Header(), p.cache, headers.Unmeasured)
+		p.begun = true
+	}
+	_, _ = p.w.Write(text) // who has gone needs no answer
+	return text[:0]
+}
+
+// end sends the rest.
+func (p *parts) end(text []byte) {
+	if p.begun {
+		_, _ = p.w.Write(text) // as above
+		return
+	}
+	write(p.w, p.cache, text)
+}
+
+// failed is the error of an answer that cannot be sent to its end.
+func (p *parts) failed(err error) error {
+	if p.begun {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return err
 }
 
 // body lends a buffer to fill; give it back once it has been written.

@@ -13,8 +13,8 @@ import (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	// changesBatch is how many changes are read and sent at once, so that a page of large ones does not
-	// have to be held as a whole.
+	// changesBatch is how many changes are read at once, so that a page of large ones does not have to be held
+	// as a whole.
 	changesBatch = 100
 )
 
@@ -57,36 +57,26 @@ func (q *Query) getChanges(w http.ResponseWriter, r *http.Request) error {
 
 // sendChanges sends the changes with versions above after, up to last.
 func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream commands.Stream, after, last uint64) error {
+	answer := parts{w: w, cache: headers.Revalidate}
 	body := q.body()
 	text := append((*body)[:0], '[')
 	for at := after; at < last; {
 		n := min(changesBatch, last-at)
 		changes, err := q.changes(r.Context(), stream, at, n)
 		if err != nil {
-			if at > after {
-				err = fmt.Errorf("%w: %w", errGone, err)
-			}
-			return err
+			return answer.failed(err)
 		}
 		for i := range changes {
 			if at > after || i > 0 {
 				text = append(text, ',')
 			}
 			view := changes[i].View(q.config.Epoch)
-			text = view.AppendTo(text)
+			text = answer.sent(view.AppendTo(text))
 		}
-		if at += n; at < last {
-			headers.DescribeJSON(w.Header(), headers.Revalidate, headers.Unmeasured)
-			_, _ = w.Write(text)
-			text = text[:0]
-		}
+		at += n
 	}
 	text = append(text, ']')
-	if last-after <= changesBatch {
-		write(w, headers.Revalidate, text)
-	} else {
-		_, _ = w.Write(text)
-	}
+	answer.end(text)
 	q.giveBack(body, text)
 	return nil
 }

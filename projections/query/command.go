@@ -94,20 +94,21 @@ func (q *Query) getCommands(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("read where %d commands stand: %w", len(ids), err)
 	}
 	m := &moment{query: q}
+	answer := parts{w: w, cache: headers.NoStore} // what a rejection's sender missed may be large, for each
 	body := q.body()
 	text := append((*body)[:0], '[')
 	for i := range all {
 		view, err := m.view(r.Context(), &all[i])
 		if err != nil {
-			return err
+			return answer.failed(err)
 		}
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = view.AppendTo(text)
+		text = answer.sent(view.AppendTo(text))
 	}
 	text = append(text, ']')
-	write(w, headers.NoStore, text)
+	answer.end(text)
 	q.giveBack(body, text)
 	return nil
 }

@@ -114,6 +114,13 @@ func (s *shelf) fill(n, kept int) *store.Record {
 	return record
 }
 
+// enlarge gives every change that many bytes of data.
+func (s *shelf) enlarge(size int) {
+	for i := range s.changes {
+		s.changes[i].Event.Data = fmt.Appendf(nil, `"%0*d"`, size, i)
+	}
+}
+
 type added struct{}
 
 func (added) event() {}
@@ -469,6 +476,7 @@ func TestAPageThatBreaksOffBreaksTheConnection(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	s.fill(500, 500)
+	s.enlarge(2 << 10)
 	s.after = 3
 	mux := http.NewServeMux()
 	over(s).query(t).Mount(mux)
@@ -478,6 +486,45 @@ func TestAPageThatBreaksOffBreaksTheConnection(t *testing.T) {
 	})
 	require.True(t, strings.HasPrefix(w.Body.String(), `[{"version":1,`))
 	require.False(t, json.Valid(w.Body.Bytes()), "nobody takes it for a whole page")
+}
+
+// largest remembers the largest piece in which an answer was written, and how much it was in all.
+type largest struct {
+	*httptest.ResponseRecorder
+	piece, all int
+}
+
+func (l *largest) Write(b []byte) (int, error) {
+	l.piece, l.all = max(l.piece, len(b)), l.all+len(b)
+	return l.ResponseRecorder.Write(b)
+}
+
+// DESIGN section 5, promise 12: each rejection tells what its sender missed, which may be large; an answer about many
+// of them is not held as a whole.
+func TestWhatManyRejectionsTellIsSentInParts(t *testing.T) {
+	t.Parallel()
+	s := newShelf()
+	s.fill(100, 100)
+	s.enlarge(10 << 10)
+	path := "/v1/commands?"
+	for range 20 {
+		o := stale(commands.Genesis)
+		s.status[o.ID] = store.CommandStatus{ID: o.ID, Outcome: o}
+		path += "id=" + o.ID.String() + "&"
+	}
+	mux := http.NewServeMux()
+	over(s).query(t).Mount(mux)
+	w := &largest{ResponseRecorder: httptest.NewRecorder()}
+	mux.ServeHTTP(w, httptest.NewRequest("GET", strings.TrimSuffix(path, "&"), nil))
+	require.Equal(t, 200, w.Code)
+	require.Greater(t, w.all, 20_000_000)
+	require.Less(t, w.piece, 2<<20)
+	var views []commands.CommandView
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &views))
+	require.Len(t, views, 20)
+	require.Len(t, views[19].Missed, 100)
+	require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 }
 
 func TestEverythingMissingIsReportedAtOnce(t *testing.T) {
