@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,13 +12,13 @@ import (
 )
 
 // answer writes what became of the request.
-func (in *Intake) answer(w http.ResponseWriter, req *request) {
+func (in *Intake) answer(ctx context.Context, w http.ResponseWriter, req *request) {
 	h := w.Header()
 	if req.waiting {
 		h["Preference-Applied"] = headers.Applied(req.wait)
 	}
 	if req.array {
-		in.answerArray(w, req)
+		in.answerArray(ctx, w, req)
 		return
 	}
 	it := req.items[0]
@@ -26,57 +27,92 @@ func (in *Intake) answer(w http.ResponseWriter, req *request) {
 		return
 	}
 	status := http.StatusOK
-	if it.settled() {
-		req.out = it.view.AppendTo(req.out)
-	} else {
+	if !it.settled() {
 		status = http.StatusAccepted
 		h["Location"] = []string{address(it.Env.ID)}
-		req.out = commands.AppendAccepted(req.out, it.Env.ID, it.Env.Stream)
 	}
+	req.out = it.appendTo(req.out)
 	write(w, status, req.out)
 }
 
+// partSize is how much of an answer is sent at once: all of it may be much to hold.
+const partSize = 256 << 10
+
 // answerArray writes one entry for each command, in the order they were sent.
-func (in *Intake) answerArray(w http.ResponseWriter, req *request) {
-	accepted, open := 0, 0
-	var first, later *problem.Problem
+func (in *Intake) answerArray(ctx context.Context, w http.ResponseWriter, req *request) {
+	status, later := req.summary()
+	if later > 0 {
+		w.Header()["Retry-After"] = []string{strconv.Itoa(int(later / time.Second))}
+	}
+	begun := false
 	req.out = append(req.out, '[')
 	for i, it := range req.items {
 		if i > 0 {
 			req.out = append(req.out, ',')
 		}
-		p := it.problem()
-		switch {
-		case p != nil:
-			p.ComeLater()
-			req.out = p.AppendTo(req.out)
-		case it.settled():
-			req.out = it.view.AppendTo(req.out)
-		default:
-			open++
-			req.out = commands.AppendAccepted(req.out, it.Env.ID, it.Env.Stream)
+		if it.untold != nil {
+			in.tell(ctx, it, it.untold)
 		}
-		if it.Refused == nil {
-			accepted++
-		} else if first == nil {
-			first = p
+		req.out = it.appendTo(req.out)
+		it.view = commands.CommandView{}
+		if len(req.out) < partSize {
+			continue
 		}
-		if p != nil && p.RetryAfter > 0 && later == nil {
-			later = p
+		if !begun {
+			headers.DescribeJSON(w.Header(), headers.NoStore, headers.Unmeasured)
+			w.WriteHeader(status)
+			begun = true
 		}
+		_, _ = w.Write(req.out) // who has gone needs no answer
+		req.out = req.out[:0]
 	}
 	req.out = append(req.out, ']')
-	status := http.StatusOK
-	switch {
-	case accepted == 0:
-		status = first.Status
-	case open > 0 || !req.waiting:
-		status = http.StatusAccepted
-	}
-	if later != nil {
-		w.Header()["Retry-After"] = []string{strconv.Itoa(int(later.RetryAfter / time.Second))}
+	if begun {
+		_, _ = w.Write(req.out) // as above
+		return
 	}
 	write(w, status, req.out)
+}
+
+// summary is the status of an array's answer, and when those that were refused for the moment may be sent again;
+// 0 when there are none.
+func (req *request) summary() (status int, later time.Duration) {
+	accepted, open := 0, 0
+	first := 0 // status of the first that was refused
+	for _, it := range req.items {
+		if p := it.Refused; p != nil {
+			p.ComeLater()
+			if first == 0 {
+				first = p.Status
+			}
+			if later == 0 {
+				later = p.RetryAfter
+			}
+			continue
+		}
+		accepted++
+		if !it.settled() {
+			open++
+		}
+	}
+	switch {
+	case accepted == 0:
+		return first, later
+	case open > 0 || !req.waiting:
+		return http.StatusAccepted, later
+	}
+	return http.StatusOK, later
+}
+
+// appendTo appends what is told of the command.
+func (it *item) appendTo(b []byte) []byte {
+	if p := it.problem(); p != nil {
+		return p.AppendTo(b)
+	}
+	if it.view.Status != "" {
+		return it.view.AppendTo(b)
+	}
+	return commands.AppendAccepted(b, it.Env.ID, it.Env.Stream)
 }
 
 // problem is what is told of a command that was refused or rejected; nil otherwise.

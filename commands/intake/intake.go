@@ -155,7 +155,7 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		in.send(req)
 		in.settle(r.Context(), req)
-		in.answer(w, req)
+		in.answer(r.Context(), w, req)
 	}
 	whole = true
 }

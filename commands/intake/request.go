@@ -20,6 +20,7 @@ type request struct {
 	sending []*item              // those handed over
 	envs    []*commands.Envelope // of these
 
+	told    int  // size of what outcomes tell, about, in bytes
 	wait    int  // seconds to wait for outcomes
 	waiting bool // whether the client asked for it and it is done
 	began   time.Time
@@ -44,7 +45,8 @@ type item struct {
 	fate atomic.Uint32
 	err  error
 
-	view commands.CommandView // of the outcome; without a status until that is known
+	view   commands.CommandView // of the outcome; without a status until that is known
+	untold *commands.Outcome    // it is known, and told only when the answer is written
 }
 
 const (
@@ -114,8 +116,8 @@ func (req *request) reset() {
 		req.out = nil
 	}
 	req.body, req.out = req.body[:0], req.out[:0]
-	req.array, req.wait, req.waiting, req.held = false, 0, false, 0
+	req.array, req.told, req.wait, req.waiting, req.held = false, 0, 0, false, 0
 }
 
 // settled tells that the outcome is known.
-func (it *item) settled() bool { return it.view.Status != "" }
+func (it *item) settled() bool { return it.view.Status != "" || it.untold != nil }

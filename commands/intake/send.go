@@ -100,14 +100,33 @@ func (in *Intake) find(req *request, it *item, p *patience) {
 	switch {
 	case conflict:
 		it.Refuse(commands.IDConflict, vetting.ConflictDetail)
+	case outcome != nil && req.told >= mostTold:
+		it.untold = outcome
 	case outcome != nil:
-		view, err := in.config.Tell(p.parent, outcome)
-		if err != nil {
-			in.config.Log.Warn("cannot tell an outcome", "command_id", it.Env.ID.String(), "stream", it.Env.Stream.String(), "err", err)
-			return
-		}
-		it.view = view
+		in.tell(p.parent, it, outcome)
+		req.told += sizeOf(&it.view)
 	}
+}
+
+// mostTold is how much of what outcomes tell is in memory at once, about, in bytes: a rejection may tell much, and
+// an array may have many of them.
+const mostTold = 4 << 20
+
+func (in *Intake) tell(ctx context.Context, it *item, outcome *commands.Outcome) {
+	view, err := in.config.Tell(ctx, outcome)
+	if err != nil {
+		in.config.Log.Warn("cannot tell an outcome", "command_id", it.Env.ID.String(), "stream", it.Env.Stream.String(), "err", err)
+		return
+	}
+	it.view = view
+}
+
+func sizeOf(view *commands.CommandView) int {
+	size := len(view.State)
+	for i := range view.Missed {
+		size += len(view.Missed[i].Data)
+	}
+	return size
 }
 
 // patience is the time a client is willing to wait, a context only once it is needed.
