@@ -19,13 +19,21 @@ import (
 const operatorsRoute = "/admin/v1/"
 
 const operatorsText = `
-POST /admin/v1/parked/{id}/reject      reject a command that waits: {"by":"…","why":"…"}
+GET  /admin/v1/dead                what could not be carried out and is open; ?decision=all for what was decided too
+GET  /admin/v1/dead/{n}            one of it, whole: the original and the cause
+POST /admin/v1/dead/{n}/retry      send it again: {"by":"…","why":"…"}
+POST /admin/v1/dead/{n}/discard    nothing is to become of it: {"by":"…","why":"…"}
+GET  /admin/v1/parked              commands that wait; ?stream=order/42 for those of one stream
+GET  /admin/v1/parked/{id}         one of them, whole, and what waits on it
+POST /admin/v1/parked/{id}/reject  reject it, and what waits on it: {"by":"…","why":"…"}
+
+With 'doorman dead' and 'doorman parked' all of this is easier.
 `
 
 // serveOperators puts the admin API to service, until the requests under way are answered at the end.
 func (p *Program) serveOperators(c clients, queries *query.Query) error {
 	api, err := admin.New(admin.Config{
-		Reader: p.store, Epoch: p.store.Identity().Epoch,
+		Store: p.store, Epoch: p.store.Identity().Epoch,
 		Send: c.sender.Send, Refusal: refusal,
 		Register: func(id commands.ID) (admin.Waiter, bool) { return c.waiters.Register(id, notify.AnyPayload) },
 		Tell:     queries.Tell,

@@ -248,7 +248,7 @@ func AppendChanges(changes []Change, o *commands.Outcome, after uint64, limit in
 type CommandStatus struct {
 	ID      commands.ID
 	Outcome *commands.Outcome  // settled, with its events
-	Waiting *aggregate.Waiting // parked; its Data may be left out
+	Waiting *aggregate.Waiting // parked; by Status with its Data
 	// Until is when a parked command expires by the wall clock if its lane is worked from now on.
 	Until time.Time
 }

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"fmt"
+
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/bus/frame"
@@ -21,7 +23,8 @@ type poisoned struct {
 // letter keeps the order as a frame, as one that could not be read is kept: it is no command, and must not be
 // taken for one.
 func (p *poisoned) letter(s *sitting) store.DeadLetter {
-	return store.DeadLetter{At: s.round.Now, Reason: commands.Malformed, Cause: p.cause,
+	cause := fmt.Sprintf("an operator's order about the command %s, by %.300q: %s", p.env.Ticket, p.env.Actor, p.cause)
+	return store.DeadLetter{At: s.round.Now, Reason: commands.Malformed, Cause: cause,
 		Envelope: &commands.Envelope{Command: commands.Command{Data: frame.Append(nil, p.env)}}}
 }
 

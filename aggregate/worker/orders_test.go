@@ -119,7 +119,8 @@ func TestAnOrderThatEndedSeveralProcessesIsNotCarriedOut(t *testing.T) {
 	r.await([]chan error{r.returned(5, command(1, "b", "add", commands.Genesis), order, reject(2, "in earnest"))})
 	require.Equal(t, "rejected by Olga: in earnest", m.log[1].Detail)
 	require.Len(t, m.dead, 1)
-	require.Equal(t, "2 processes ended while they judged it alone", m.dead[0].Cause)
+	require.Equal(t, "an operator's order about the command "+id(2).String()+`, by "Olga": 2 processes ended while they judged it alone`,
+		m.dead[0].Cause)
 }
 
 // Whoever holds the lane carries it out: what one worker had judged and did not live to commit, the next one does.

@@ -13,12 +13,14 @@ import (
 
 // Config is what an [API] is made of. Its functions are called from many goroutines.
 type Config struct {
-	// Reader tells where commands stand.
-	Reader interface {
+	// Store keeps dead letters, and tells what is parked and where commands and streams stand.
+	Store interface {
+		store.DeadLetters
+		store.ParkedList
 		Status(ctx context.Context, ids []commands.ID) ([]store.CommandStatus, error)
+		Head(ctx context.Context, stream commands.Stream) (record *store.Record, ok bool, err error)
 	}
-
-	Epoch string // of the log that Reader reads
+	Epoch string // of the store's log
 
 	// Send hands a command or an order to the bus. done is called once, with nil when it is durable there, and must
 	// not block. Refusal says what an error of it means to who asked.
@@ -29,6 +31,11 @@ type Config struct {
 	Register func(id commands.ID) (Waiter, bool)
 	// Tell makes the view of an outcome, a rejection with the stream as of this moment.
 	Tell func(ctx context.Context, o *commands.Outcome) (commands.CommandView, error)
+
+	// Submit takes a refused message of another service in again, by the rules for such messages, and tells the id
+	// of its command; fallback is that of a command for which the message has none. The error is a *problem.Problem
+	// when it is refused again. Without it such messages cannot be retried.
+	Submit func(ctx context.Context, m *store.Message, fallback commands.ID) (commands.ID, error)
 
 	// Hosts are names by which the listener may be asked, besides those that no page of the web can have.
 	Hosts []string
@@ -68,7 +75,7 @@ func (c *Config) Validate() error {
 		name    string
 		missing bool
 	}{
-		{"Reader", c.Reader == nil},
+		{"Store", c.Store == nil},
 		{"Epoch", c.Epoch == ""},
 		{"Send", c.Send == nil},
 		{"Refusal", c.Refusal == nil},
@@ -94,7 +101,14 @@ func New(config Config) (*API, error) {
 	return &API{config: config}, nil
 }
 
-// Mount adds the endpoints to a router. Other methods and addresses are for the router to turn away.
+// Mount adds the endpoints to a router. Each GET takes HEAD too; other methods and addresses are for the router to
+// turn away.
 func (a *API) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /admin/v1/dead", a.guarded(a.listDead))
+	mux.HandleFunc("GET /admin/v1/dead/{n}", a.guarded(a.getDead))
+	mux.HandleFunc("POST /admin/v1/dead/{n}/retry", a.guarded(a.retry))
+	mux.HandleFunc("POST /admin/v1/dead/{n}/discard", a.guarded(a.discard))
+	mux.HandleFunc("GET /admin/v1/parked", a.guarded(a.listParked))
+	mux.HandleFunc("GET /admin/v1/parked/{id}", a.guarded(a.getParked))
 	mux.HandleFunc("POST /admin/v1/parked/{id}/reject", a.guarded(a.rejectParked))
 }

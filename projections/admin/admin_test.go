@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/projections/admin"
@@ -25,16 +24,15 @@ var errFull = errors.New("full")
 // command is known once its time is over.
 type world struct {
 	admin.Config
-	sent     []commands.Envelope
-	statuses map[commands.ID]store.CommandStatus
-	fails    error // of reading
-	later    func()
+	*shelf
+	sent  []commands.Envelope
+	later func() // happens while somebody waits
 }
 
 func around() *world {
-	w := &world{statuses: map[commands.ID]store.CommandStatus{}}
+	w := &world{shelf: &shelf{statuses: map[commands.ID]store.CommandStatus{}}}
 	w.Config = admin.Config{
-		Reader: w, Epoch: "e1",
+		Store: w.shelf, Epoch: "e1", Now: func() time.Time { return noon }, Within: time.Millisecond,
 		Send:     func(env *commands.Envelope, done func(error)) { w.sent = append(w.sent, env.Clone()); done(nil) },
 		Refusal:  func(err error) commands.Reason { return map[error]commands.Reason{errFull: commands.RateLimited}[err] },
 		Register: func(commands.ID) (admin.Waiter, bool) { return w, true },
@@ -43,16 +41,6 @@ func around() *world {
 		},
 	}
 	return w
-}
-
-func (w *world) Status(_ context.Context, ids []commands.ID) ([]store.CommandStatus, error) {
-	all := make([]store.CommandStatus, len(ids))
-	for i, id := range ids {
-		if all[i] = w.statuses[id]; all[i].ID == commands.None {
-			all[i].ID = id
-		}
-	}
-	return all, w.fails
 }
 
 // Wait is admin.Waiter's.
@@ -66,19 +54,6 @@ func (w *world) Wait(ctx context.Context) (*commands.Outcome, bool, error) {
 
 // Close is admin.Waiter's.
 func (*world) Close() {}
-
-var stream42 = commands.Stream{Type: "order", ID: "42"}
-
-func (w *world) park(id commands.ID) {
-	waiting := &aggregate.Waiting{Envelope: commands.Seal(commands.Command{ID: id, Stream: stream42, Type: "add_line",
-		Ticket: commands.NewID(), Session: "a secret"}, time.Now())}
-	w.statuses[id] = store.CommandStatus{ID: id, Waiting: waiting, Until: time.Now().Add(time.Minute)}
-}
-
-func (w *world) settle(o commands.Outcome) {
-	o.Stream = stream42
-	w.statuses[o.ID] = store.CommandStatus{ID: o.ID, Outcome: &o}
-}
 
 // told is what the tests look at in an answer.
 type told struct {
@@ -122,7 +97,7 @@ const decided = `{"by":"Olga","why":"a mistake"}`
 func TestWhatIsMissingIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := admin.New(admin.Config{})
-	for _, part := range []string{"Reader", "Epoch", "Send", "Refusal", "Register", "Tell"} {
+	for _, part := range []string{"Store", "Epoch", "Send", "Refusal", "Register", "Tell"} {
 		require.ErrorContains(t, err, "admin: "+part+" is not given")
 	}
 }
@@ -159,7 +134,7 @@ func TestTheBodyOfADecisionIsStrict(t *testing.T) {
 			t.Parallel()
 			w := around()
 			id := commands.NewID()
-			w.park(id)
+			w.park(id, commands.NewID(), stream42)
 			got := w.ask(t, "POST", "parked/"+id.String()+"/reject", test.body)
 			require.Equal(t, 400, got.status, got.text)
 			require.Equal(t, commands.Malformed, got.Code)
@@ -248,8 +223,9 @@ func TestTheOutcomeOfAnOrderIsTold(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := around()
+				w.Within = 0 // 10 s
 				id := commands.NewID()
-				w.park(id)
+				w.park(id, commands.NewID(), stream42)
 				test.change(w, id)
 				began := time.Now()
 				got := w.ask(t, "POST", "parked/"+id.String()+"/reject", decided)

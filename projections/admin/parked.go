@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/problem"
@@ -21,7 +22,7 @@ func commandID(r *http.Request) (commands.ID, error) {
 
 // status reads where a command stands, and fails when nothing is known of it.
 func (a *API) status(ctx context.Context, id commands.ID) (*store.CommandStatus, error) {
-	all, err := a.config.Reader.Status(ctx, []commands.ID{id})
+	all, err := a.config.Store.Status(ctx, []commands.ID{id})
 	if err != nil {
 		return nil, fmt.Errorf("read where %s stands: %w", id, err)
 	}
@@ -33,16 +34,111 @@ func (a *API) status(ctx context.Context, id commands.ID) (*store.CommandStatus,
 	return &all[0], nil
 }
 
-// notParked says what became of a command that does not wait any more.
-func (a *API) notParked(o *commands.Outcome) error {
+// became says what a command came to that does not wait any more.
+func (a *API) became(o *commands.Outcome) string {
 	became := "it landed"
 	if !o.Landed() {
 		became = "it was rejected: " + string(o.Reason)
 	}
-	p := problem.Newf(commands.NotParked, "%s, at position %s", became, commands.Position{Epoch: a.config.Epoch, N: o.Position})
+	return became + ", at position " + commands.Position{Epoch: a.config.Epoch, N: o.Position}.String()
+}
+
+func (a *API) notParked(o *commands.Outcome) error {
+	p := problem.New(commands.NotParked, a.became(o))
 	p.ID, p.Stream = o.ID, o.Stream
 	p.Instance = "/v1/commands/" + o.ID.String()
 	return p
+}
+
+// listParked tells what is parked, in the order of parking.
+func (a *API) listParked(w http.ResponseWriter, r *http.Request) error {
+	p, err := pageOf(r, "stream")
+	if err != nil {
+		return err
+	}
+	query := store.ParkedQuery{After: p.after, Limit: p.limit + 1}
+	if name := p.values.Get("stream"); name != "" {
+		stream, err := commands.ParseStream(name)
+		if err != nil {
+			return problem.New(commands.Malformed, "the query parameter \"stream\": "+err.Error())
+		}
+		query.Stream = &stream
+	}
+	entries, err := a.config.Store.ParkedList(r.Context(), query)
+	if err != nil {
+		return fmt.Errorf("list what is parked: %w", err)
+	}
+	entries, after := pageEnd(entries, p.limit, func(e *store.ParkedEntry) uint64 { return e.N })
+	view := parkedPage{Items: make([]parkedItem, len(entries)), After: after}
+	for i := range entries {
+		view.Items[i] = parkedItemOf(&entries[i].CommandStatus)
+	}
+	return answer(w, http.StatusOK, view)
+}
+
+// getParked tells of a command that waits, whole, and of all that waits on it.
+func (a *API) getParked(w http.ResponseWriter, r *http.Request) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	id, err := commandID(r)
+	if err != nil {
+		return err
+	}
+	status, err := a.status(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if status.Waiting == nil {
+		p := problem.New(commands.NotFound, a.became(status.Outcome))
+		p.ID, p.Stream = id, status.Outcome.Stream
+		return p
+	}
+	waiting, err := a.waitingOn(r.Context(), status.Waiting)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, parkedWhole{
+		parkedItem: parkedItemOf(status), Policy: status.Waiting.Policy.String(), ReceivedAt: moment(status.Waiting.ReceivedAt),
+		payload: payloadOf(status.Waiting.Data), Waiting: waiting,
+	})
+}
+
+// waitingOn lists what waits on a command, directly or not, in the order of parking. How much can wait on one stream
+// is bounded.
+func (a *API) waitingOn(ctx context.Context, root *aggregate.Waiting) ([]parkedItem, error) {
+	var all []store.ParkedEntry
+	for after, more := uint64(0), true; more; {
+		stream := root.Stream
+		entries, err := a.config.Store.ParkedList(ctx, store.ParkedQuery{Stream: &stream, After: after, Limit: maxPage})
+		if err != nil {
+			return nil, fmt.Errorf("list what is parked on %s: %w", stream, err)
+		}
+		if more = len(entries) == maxPage; more {
+			after = entries[len(entries)-1].N
+		}
+		all = append(all, entries...)
+	}
+	byTicket := map[commands.ID][]commands.ID{}
+	for i := range all {
+		w := all[i].Waiting
+		byTicket[w.Ticket] = append(byTicket[w.Ticket], w.ID)
+	}
+	on := map[commands.ID]bool{}
+	for next := byTicket[root.ID]; len(next) > 0; {
+		id := next[0]
+		if next = next[1:]; !on[id] {
+			on[id] = true
+			next = append(next, byTicket[id]...)
+		}
+	}
+	items := []parkedItem{}
+	for i := range all {
+		if on[all[i].ID] {
+			items = append(items, parkedItemOf(&all[i].CommandStatus))
+		}
+	}
+	return items, nil
 }
 
 // rejectParked sends the order, and tells what comes of it. It may be asked for again as long as that is not known:

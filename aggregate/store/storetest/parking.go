@@ -99,10 +99,8 @@ var parkingTests = []test{
 		require.WithinRange(t, status.Until, before.Add(30*time.Second-time.Millisecond), time.Now().Add(30*time.Second+time.Millisecond))
 		require.Equal(t, time.UTC, status.Until.Location())
 		require.Nil(t, status.Outcome)
-		require.Equal(t, w.Ticket, status.Waiting.Ticket)
-		require.Equal(t, w.Stream, status.Waiting.Stream)
-		require.Equal(t, w.Type, status.Waiting.Type)
 		require.Equal(t, w.Deadline, status.Waiting.Deadline)
+		require.Equal(t, w.Envelope, status.Waiting.Envelope, "an operator looks at all of it")
 	}},
 	{"a stream on which something is only parked is at version 0", func(t testing.TB, d *data) {
 		a := newAuthor(t, d.store)
