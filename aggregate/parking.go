@@ -27,10 +27,13 @@ type Limits struct {
 	Parked           int // approximate: counted per worker
 	Events           int // of one command
 	Round            int // verdicts of one round, after which no further command is taken up
+	// RoundBytes is likewise of what a round came to: states, events and what it parked. 0 is no bound.
+	RoundBytes int
 }
 
-// DefaultLimits are those of DESIGN section 2; the last two are ours.
-var DefaultLimits = Limits{ParkedPerStream: 256, ParkedPerSession: 1000, Parked: 50_000, Events: 1000, Round: 4096}
+// DefaultLimits are those of DESIGN section 2; the last three are ours.
+var DefaultLimits = Limits{ParkedPerStream: 256, ParkedPerSession: 1000, Parked: 50_000, Events: 1000, Round: 4096,
+	RoundBytes: 32 << 20}
 
 // Lot is told of everything that is parked, moved and settled, and counts it for the bounds that span
 // streams.

@@ -82,13 +82,15 @@ type Round struct {
 	Guard *Guard
 
 	Result Result
+	bytes  int // of it, about
 	// Need are the ids that NeedFacts was about.
 	Need []commands.ID
 }
 
 // Full tells that the round takes no further command: what it came to should be committed first.
 func (r *Round) Full() bool {
-	return len(r.Result.Outcomes)+len(r.Result.Park)+len(r.Result.Answers) >= r.Limits.Round
+	return len(r.Result.Outcomes)+len(r.Result.Park)+len(r.Result.Answers) >= r.Limits.Round ||
+		r.Limits.RoundBytes > 0 && r.bytes >= r.Limits.RoundBytes
 }
 
 // Take judges one command of the instance's stream, and all that its outcome releases or rejects.

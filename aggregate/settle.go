@@ -19,6 +19,7 @@ func (r *Round) park(inst *Instance, env *commands.Envelope) {
 	r.Lot.Parked(w)
 	r.Facts.Learn(w.ID, Fact{Standing: Parked, Stream: inst.Stream, Hash: w.Hash})
 	r.Result.Park = append(r.Result.Park, w)
+	r.bytes += len(w.Data)
 	for _, moved := range inst.extend(w) {
 		r.Lot.Moved(moved)
 		r.Result.Extend = append(r.Result.Extend, moved)
@@ -143,6 +144,12 @@ func (r *Round) admit(inst *Instance, env *commands.Envelope) {
 	fact := Fact{Standing: Landed, Stream: inst.Stream, Hash: env.Hash, Version: o.Version}
 	r.record(o, fact)
 	r.Result.States[len(r.Result.States)-1] = encoded
+	if len(events) > 0 {
+		r.bytes += len(encoded)
+	}
+	for i := range events {
+		r.bytes += len(events[i].Data)
+	}
 	for _, w := range inst.waiting[env.ID] {
 		inst.enqueue(w, fact)
 	}

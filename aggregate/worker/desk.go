@@ -31,6 +31,7 @@ type desk struct {
 
 	backlog []item // taken from the inbox, neither judged nor in the pass under way
 	pass    pass
+	loads   int // how many streams are loaded at once
 	reuse   []*arrival
 
 	blame   *blame
@@ -63,7 +64,7 @@ type caution struct {
 }
 
 func newDesk(w *Worker) *desk {
-	d := &desk{w: w, guard: &aggregate.Guard{}, ended: make(chan struct{}), stale: true, retry: time.NewTimer(0),
+	d := &desk{w: w, guard: &aggregate.Guard{}, ended: make(chan struct{}), stale: true, retry: time.NewTimer(0), loads: firstLoads,
 		blame: newBlame(), faulty: map[commands.Stream]string{}, began: time.Now(), ticked: time.Now()}
 	<-d.retry.C
 	return d
@@ -182,11 +183,10 @@ func (d *desk) rebuild() bool {
 // pickUp looks at streams on which something waits: what had been released when a process died, or
 // when a round was undone, goes on. It reports false when the store did not answer.
 func (d *desk) pickUp() bool {
-	const chunk = 256
 	for len(d.again) > 0 {
 		var streams []commands.Stream
 		asked := map[commands.Stream]bool{}
-		for len(d.again) > 0 && len(streams) < chunk {
+		for len(d.again) > 0 && len(streams) < min(d.loads, firstLoads) {
 			stream := d.again[0]
 			d.again = d.again[1:]
 			if _, held := d.cache.get(stream); !held && !asked[stream] {
@@ -294,7 +294,7 @@ func (d *desk) proceed() {
 		}
 		switch {
 		case !careful:
-			d.take(s, n)
+			d.takeAll(s, n)
 		case d.inflight == nil && s.empty() && d.try():
 			s.alone = true
 			d.take(s, n)

@@ -91,10 +91,11 @@ func (d *desk) expire(s *sitting) bool {
 			continue
 		}
 		due := d.parked.due(l, l.dueUntil, most)
-		if !d.presentAll(due) {
+		there, ok := d.presentAll(due)
+		if !ok {
 			return false
 		}
-		for _, entry := range due {
+		for _, entry := range due[:there] {
 			if s.round.Full() {
 				return false
 			}
@@ -105,23 +106,29 @@ func (d *desk) expire(s *sitting) bool {
 				d.resume = append(d.resume, h)
 			}
 		}
-		l.expiring = len(due) == most
-		most -= len(due)
+		l.expiring = len(due) == most || there < len(due)
+		most -= there
 	}
 	return !s.round.Full()
 }
 
-// presentAll loads the streams of what is due, together.
-func (d *desk) presentAll(due []*deadline) bool {
+// presentAll loads the streams of what is due, together, and tells up to which of it it did: only so many are loaded
+// at once. It reports false when the store did not answer.
+func (d *desk) presentAll(due []*deadline) (n int, ok bool) {
 	var missing []commands.Stream
 	asked := map[commands.Stream]bool{}
-	for _, entry := range due {
-		if _, held := d.cache.get(entry.stream); !held && !asked[entry.stream] {
-			asked[entry.stream] = true
-			missing = append(missing, entry.stream)
+	for ; n < len(due); n++ {
+		stream := due[n].stream
+		if _, held := d.cache.get(stream); held || asked[stream] {
+			continue
 		}
+		if len(missing) >= d.loads {
+			break
+		}
+		asked[stream] = true
+		missing = append(missing, stream)
 	}
-	return len(missing) == 0 || d.load(missing)
+	return n, len(missing) == 0 || d.load(missing)
 }
 
 // saveClocks makes sure that a lane on which something waits does not lose more than a second of its

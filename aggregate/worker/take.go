@@ -10,14 +10,32 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// take judges the first n commands of the backlog in order of arrival, as far as the round goes. Commands that need facts wait
-// for one reading together, and later commands of the same streams wait behind them; the other streams
-// go on.
+// takeAll takes the first n commands of the backlog, as many at a time as have streams that may be loaded at once,
+// until the round is full or the store did not answer.
+func (d *desk) takeAll(s *sitting, n int) {
+	for n > 0 && !s.round.Full() && !d.stale {
+		before := len(d.backlog)
+		d.take(s, n)
+		taken := before - len(d.backlog)
+		if taken == 0 {
+			return
+		}
+		n -= taken
+	}
+}
+
+// take judges the first n commands of the backlog in order of arrival, as far as the round goes, or those whose
+// streams may be loaded at once. Commands that need facts wait for one reading together, and later commands of the
+// same streams wait behind them; the other streams go on.
 func (d *desk) take(s *sitting, n int) {
 	p := &d.pass
 	p.items, p.kept, p.at = d.drop(d.backlog[:n:n]), 0, 0
 	d.backlog = d.backlog[n:]
-	if !d.present(p.items) {
+	there, ok := d.present(p.items)
+	if left := p.items[there:]; len(left) > 0 {
+		p.items, d.backlog = p.items[:there:there], append(slices.Clip(left), d.backlog...)
+	}
+	if !ok {
 		d.endPass()
 		return
 	}
@@ -167,17 +185,23 @@ func (d *desk) unreadable(s *sitting, it item) {
 	s.judged(it, d.lanes)
 }
 
-// present loads the streams of the items that are not in memory. It reports false when the store did
-// not answer.
-func (d *desk) present(items []item) bool {
+// present loads the streams of the items that are not in memory, and tells up to which of the items it did: only so
+// many are loaded at once. It reports false when the store did not answer.
+func (d *desk) present(items []item) (n int, ok bool) {
 	var missing []commands.Stream
 	var asked map[commands.Stream]bool
-	for _, it := range items {
+	for n < len(items) {
+		it := items[n]
 		if it.env == nil || it.env.Order != commands.NoOrder && !d.parked.about(it.env) {
+			n++
 			continue
 		}
 		if _, ok := d.cache.get(it.env.Stream); ok || asked[it.env.Stream] || d.parked.laneOf(it.env.Stream) == nil {
+			n++
 			continue
+		}
+		if len(missing) >= d.loads {
+			break
 		}
 		if asked == nil {
 			asked = map[commands.Stream]bool{}
@@ -185,8 +209,35 @@ func (d *desk) present(items []item) bool {
 		stream := it.env.Stream.Clone()
 		asked[stream] = true
 		missing = append(missing, stream)
+		n++
 	}
-	return len(missing) == 0 || d.load(missing)
+	return n, len(missing) == 0 || d.load(missing)
+}
+
+// How many streams are loaded at once: about as many as have so many bytes.
+const (
+	firstLoads, fewestLoads, mostLoads = 256, 16, 4096
+	loadBytes                          = 16 << 20
+)
+
+// learn sets how many streams are loaded at once by how large those were that were loaded last.
+func (d *desk) learn(records []*store.Record) {
+	bytes := 0
+	for _, r := range records {
+		bytes += len(r.State)
+		for i := range r.Tail {
+			bytes += len(r.Tail[i].Data)
+		}
+		for _, w := range r.Waiting {
+			bytes += len(w.Data)
+		}
+	}
+	switch {
+	case bytes > loadBytes:
+		d.loads = max(len(records)*loadBytes/bytes, fewestLoads)
+	case len(records) >= d.loads && 2*bytes <= loadBytes:
+		d.loads = min(2*d.loads, mostLoads)
+	}
 }
 
 // load reads streams into memory. What waits on them with a settled predecessor goes on in the next
@@ -210,6 +261,7 @@ func (d *desk) load(streams []commands.Stream) bool {
 	if len(tickets) > 0 && !d.look(tickets) {
 		return false
 	}
+	d.learn(records)
 	for _, record := range records {
 		d.hold(record)
 	}
