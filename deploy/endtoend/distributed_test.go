@@ -25,13 +25,18 @@ import (
 // queues of their own.
 func overRabbitMQ(t *testing.T) *place {
 	t.Helper()
-	url := cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672")
+	url := brokerURL()
 	prefix := "test_" + strings.ToLower(crand.Text())
 	p := onPostgres(t)
 	p.args = append(p.args, "--rabbitmq-prefix", prefix)
 	p.environ = append(p.environ, "DOORMAN_RABBITMQ_URL="+url)
 	t.Cleanup(func() { deleteQueues(t, url, prefix) }) // after the processes have ended
 	return p
+}
+
+// brokerURL is where the broker of all tests is.
+func brokerURL() string {
+	return cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672")
 }
 
 func deleteQueues(t *testing.T, url, prefix string) {

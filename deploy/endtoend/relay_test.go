@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +39,7 @@ type listener struct {
 func listen(t *testing.T, p *place) *listener {
 	t.Helper()
 	prefix := p.argument("--rabbitmq-prefix")
-	url := cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672")
+	url := brokerURL()
 	conn, err := amqp.Dial(url)
 	require.NoError(t, err)
 	channel, err := conn.Channel()
