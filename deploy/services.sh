@@ -7,12 +7,13 @@
 # A service that answers already is used as it is. Otherwise it is started with Docker; without Docker, by
 # root on Debian or Ubuntu, from the distribution's package, as an instance of its own beside whatever is
 # there. What was started stays: the next run finds it. Arguments choose services; all is the default. The
-# programs that tests run themselves, a browser and Node.js with a package, are brought in the same way.
+# programs that tests run themselves, a browser, Node.js with packages and Python with one, are brought in the same way.
 #
 # DOORMAN_TEST_POSTGRES_URL  the Postgres to use, instead of postgres@127.0.0.1:5432 without a password.
 #                            On this machine it is started when it does not answer.
 # DOORMAN_TEST_RABBITMQ_URL  the RabbitMQ to use, instead of guest:guest@127.0.0.1:5672; likewise.
 # DOORMAN_TEST_CHROMIUM      the Chromium to use, instead of the one on the PATH.
+# DOORMAN_TEST_PYTHON        the Python to use, which must have pika, instead of the first that has.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -268,7 +269,7 @@ node() {
   program node nodejs
   local root folder
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-  for folder in "$root/notify/client" "$root/cmd/demo" "$root/deploy/asyncapi"; do
+  for folder in "$root/notify/client" "$root/cmd/demo" "$root/deploy/asyncapi" "$root/deploy/examples/node"; do
     if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
       program npm npm
       say "installing what $folder/package-lock.json names"
@@ -278,15 +279,41 @@ node() {
   done
 }
 
+# python: with pika. Debian's package is for Debian's Python, which need not be the first on the PATH.
+python() {
+  local python=${DOORMAN_TEST_PYTHON:-}
+  if [[ -z $python ]]; then
+    python=$(python_with_pika) || {
+      debian_root || fail "there is no python3 with pika, which tests need: apt-get install python3-pika, or name a Python" \
+        "that has it in DOORMAN_TEST_PYTHON. As root on Debian or Ubuntu this script installs it"
+      debian_package python3-pika
+      python=$(python_with_pika) || fail "there is no python3 with pika even with the package python3-pika installed"
+    }
+  fi
+  "$python" -c 'import pika' 2>/dev/null || fail "DOORMAN_TEST_PYTHON names $python, which has no pika"
+  printf 'export DOORMAN_TEST_PYTHON=%q\n' "$python"
+}
+
+python_with_pika() {
+  local candidate
+  for candidate in $(type -aP python3) /usr/bin/python3; do
+    if "$candidate" -c 'import pika' 2>/dev/null; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
 # --- All of them --------------------------------------------------------------------------------------
 
 main() {
   local service
-  local all=(postgres rabbitmq chromium node)
+  local all=(postgres rabbitmq chromium node python)
   (($# > 0)) || set -- "${all[@]}"
   for service in "$@"; do
     case $service in
-      postgres | rabbitmq | chromium | node) "$service" ;;
+      postgres | rabbitmq | chromium | node | python) "$service" ;;
       *) fail "there is no service $service: the services are ${all[*]}" ;;
     esac
   done

@@ -1,0 +1,160 @@
+//go:build unix
+
+package examples
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite" // the Python example's file
+
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/client"
+)
+
+// orders is how many orders are sent: enough to be killed among them.
+const orders = 30
+
+// The examples do what the page says, by its own commands, though they are killed with kill -9 while they are at it: the
+// table is that of the streams themselves.
+func TestTheExamplesSurviveBeingKilled(t *testing.T) {
+	t.Parallel()
+	for _, language := range []struct {
+		title, folder string
+		table         func(*testing.T, string) map[string]row
+	}{{"Python", "python", fromSQLite}, {"Node.js", "node", fromJSON}, {"Go", "go", fromJSON}} {
+		t.Run(language.title, func(t *testing.T) {
+			t.Parallel()
+			follow := commandOf(t, language.title)
+			d := newDoorman(t)
+			before := d.order(t) // there was something before anybody followed
+			shop := newShop(t, d, language.folder)
+
+			following := shop.run(t, follow)
+			following.says("following")
+			d.goOn(t, before)
+			for n := range orders {
+				if n == orders/2 {
+					shop.await(t, "some of it is in the table", func() bool { return len(language.table(t, shop.folder)) > 1 })
+					following.kill()
+					following = shop.run(t, follow)
+				}
+				d.goOn(t, d.order(t))
+			}
+
+			want := d.streams(t)
+			require.Len(t, want, orders+1)
+			shop.await(t, "the table is that of the streams", func() bool {
+				got := language.table(t, shop.folder)
+				return len(got) == len(want) && equal(got, want)
+			})
+			following.terminate()
+		})
+	}
+}
+
+// row is an order in a table.
+type row struct {
+	Sequence uint64
+	Status   string
+	Lines    map[string]line
+}
+
+type line struct {
+	Qty        int64 `json:"qty"`
+	PriceCents int64 `json:"price_cents"`
+}
+
+func equal(a, b map[string]row) bool {
+	x, _ := json.Marshal(a) // maps are told by their keys' order
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func fromJSON(t *testing.T, folder string) map[string]row {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "orders.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing has come yet
+	}
+	require.NoError(t, err)
+	var table map[string]row
+	require.NoError(t, json.Unmarshal(text, &table))
+	return table
+}
+
+func fromSQLite(t *testing.T, folder string) map[string]row {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(folder, "orders.db")+"?_pragma=busy_timeout(10000)")
+	require.NoError(t, err)
+	defer db.Close()
+	rows, err := db.QueryContext(t.Context(), "select stream, sequence, status, lines from orders")
+	require.NoError(t, err)
+	defer rows.Close()
+	table := map[string]row{}
+	for rows.Next() {
+		var stream, lines string
+		var r row
+		require.NoError(t, rows.Scan(&stream, &r.Sequence, &r.Status, &lines))
+		require.NoError(t, json.Unmarshal([]byte(lines), &r.Lines))
+		table[stream] = r
+	}
+	require.NoError(t, rows.Err())
+	return table
+}
+
+// order is one that has two events before anybody follows.
+func (d *doorman) order(t *testing.T) commands.Stream {
+	t.Helper()
+	stream := commands.Stream{Type: "order", ID: commands.NewID().String()}
+	ticket := d.land(t, stream, "add_line", commands.Genesis, `{"sku":"A1","qty":2,"price_cents":1250}`)
+	d.land(t, stream, "add_line", ticket, `{"sku":"B2","qty":1,"price_cents":300}`)
+	return stream
+}
+
+// goOn lets the next thing happen to it.
+func (d *doorman) goOn(t *testing.T, stream commands.Stream) {
+	t.Helper()
+	now, err := d.client.Stream(t.Context(), stream)
+	require.NoError(t, err)
+	d.land(t, stream, "submit", now.Ticket, `{}`)
+}
+
+func (d *doorman) land(t *testing.T, stream commands.Stream, kind string, ticket commands.ID, data string) commands.ID {
+	t.Helper()
+	c := commands.Command{ID: commands.NewID(), Stream: stream, Type: kind, Ticket: ticket, Data: []byte(data)}
+	told, err := d.client.Send(t.Context(), c, client.SendOptions{Wait: patience})
+	require.NoError(t, err)
+	require.Equal(t, commands.StatusLanded, told.Status)
+	return c.ID
+}
+
+// streams are what the orders look like to Doorman.
+func (d *doorman) streams(t *testing.T) map[string]row {
+	t.Helper()
+	table := map[string]row{}
+	for _, stream := range d.catalog(t) {
+		view, err := d.client.Stream(t.Context(), stream)
+		require.NoError(t, err)
+		var state struct {
+			Status string
+			Lines  []struct {
+				line
+				SKU string
+			}
+		}
+		require.NoError(t, json.Unmarshal(view.State, &state))
+		r := row{Sequence: view.Version, Status: state.Status, Lines: map[string]line{}}
+		for _, l := range state.Lines {
+			r.Lines[l.SKU] = l.line
+		}
+		table[stream.String()] = r
+	}
+	return table
+}

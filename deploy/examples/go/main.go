@@ -1,0 +1,42 @@
+// Command go is a service in Go that uses Doorman over RabbitMQ, with Watermill's own watermill-amqp and nothing of
+// Doorman's:
+//
+//	go run . follow // keeps a table of all orders, from the events
+//
+// The table is in a JSON file, and it may be killed at any moment and started again.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	// On SIGTERM it ends between two messages; on kill -9 wherever it is, which is as good.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := errors.New("say what to do: follow")
+	if len(os.Args) > 1 && os.Args[1] == "follow" {
+		err = follow(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1) //nolint:gocritic // the process is over, and with it what is deferred
+	}
+}
+
+// setting is an environment variable, or what it is without one.
+func setting(name, otherwise string) string { return cmp.Or(os.Getenv(name), otherwise) }
+
+var (
+	brokerURL = setting("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
+	prefix    = setting("DOORMAN_PREFIX", "doorman") // of Doorman's exchanges
+	shop      = setting("SHOP", "shop")              // of our own queues
+	doorman   = setting("DOORMAN_URL", "http://127.0.0.1:8080")
+	folder    = setting("SHOP_FOLDER", ".")
+)
