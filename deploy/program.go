@@ -116,7 +116,8 @@ func (p *Program) warn() {
 			"listen", p.config.Listen)
 	}
 	if !p.admin.loopback() {
-		p.log.Warn("anybody who reaches the address may decide what operators do, and read metrics and profiles", "admin_listen", p.config.AdminListen)
+		p.log.Warn("anybody who reaches the address may decide what operators do, and read metrics and profiles",
+			"admin_listen", p.config.AdminListen)
 	}
 }
 

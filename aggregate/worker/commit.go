@@ -164,7 +164,8 @@ func (d *desk) split(s *sitting, err error) {
 		d.lost("record a failure", err)
 		return
 	}
-	d.w.cfg.Log.Error("a command could not be committed; it ends as failed, or as a dead letter if it is an order", "command_id", culprit.id, "err", err)
+	d.w.cfg.Log.Error("a command could not be committed; it ends as failed, or as a dead letter if it is an order",
+		"command_id", culprit.id, "err", err)
 	d.blame.notStored(culprit, "what it came to could not be committed: "+err.Error())
 }
 

@@ -53,6 +53,8 @@ var subcommands = []func(*app) *cobra.Command{
 	newConfig,
 	newMigrate,
 	newLanes,
+	newDead,
+	newParked,
 	newVersion,
 }
 

@@ -56,7 +56,8 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"", "serve", "send", "tail", "config", "migrate", "migrate up", "migrate status", "lanes", "lanes set", "lanes abort", "version"} {
+	for _, command := range []string{"", "serve", "send", "tail", "config", "migrate", "migrate up", "migrate status", "lanes", "lanes set", "lanes abort",
+		"dead", "dead list", "dead show", "dead retry", "dead discard", "parked", "parked list", "parked show", "parked reject", "version"} {
 		t.Run("doorman "+command, func(t *testing.T) {
 			t.Parallel()
 			got := run(t, nil, "", append(strings.Fields(command), "--help")...)
@@ -174,9 +175,10 @@ func TestABinaryCallsItselfByItsName(t *testing.T) {
 		streams := Streams{In: strings.NewReader(""), Out: &out, Err: &err, Name: "permits"}
 		return result{Run(t.Context(), streams, args, builtIn()...), out.String(), err.String()}
 	}
-	for _, command := range []string{"", "serve", "send", "tail", "bench", "config", "migrate", "migrate up", "migrate status", "lanes", "lanes set", "lanes abort", "version"} {
+	for _, command := range []string{"", "serve", "send", "tail", "bench", "config", "migrate", "migrate up", "migrate status", "lanes", "lanes set", "lanes abort",
+		"dead", "dead list", "dead show", "dead retry", "dead discard", "parked", "parked list", "parked show", "parked reject", "version"} {
 		got := call(append(strings.Fields(command), "--help")...)
-		require.NotRegexp(t, `\bdoorman (serve|send|tail|bench|config|migrate|lanes|version|\[)`, got.out, command)
+		require.NotRegexp(t, `\bdoorman (serve|send|tail|bench|config|migrate|lanes|dead|parked|version|\[)`, got.out, command)
 		require.Contains(t, got.out, "permits "+command)
 	}
 	require.Equal(t, "permits: unknown flag: --x\nRun 'permits serve --help' for usage.\n", call("serve", "--x").err)

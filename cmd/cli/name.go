@@ -23,7 +23,7 @@ func nameOf(path string) string {
 }
 
 // commandLines finds the beginnings of command lines within a text.
-var commandLines = regexp.MustCompile(`\b` + product + ` (serve|send|tail|bench|config|migrate|lanes|version)\b`)
+var commandLines = regexp.MustCompile(`\b` + product + ` (serve|send|tail|bench|config|migrate|lanes|dead|parked|version)\b`)
 
 // inItsName puts the binary's own name into the command lines of a text.
 func (a *app) inItsName(text string) string {

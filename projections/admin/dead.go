@@ -39,11 +39,11 @@ func (a *API) listDead(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("list dead letters: %w", err)
 	}
 	letters, after := pageEnd(letters, p.limit, func(l *store.DeadLetter) uint64 { return l.N })
-	view := lettersPage{Items: make([]letterView, len(letters)), After: after}
+	view := LettersView{Items: make([]LetterView, len(letters)), After: after}
 	for i := range letters {
 		view.Items[i] = viewLetter(&letters[i])
 	}
-	return answer(w, http.StatusOK, view)
+	return answer(w, view)
 }
 
 // letter reads the dead letter that a path names.
@@ -88,7 +88,7 @@ func (a *API) answerLetter(w http.ResponseWriter, r *http.Request, l *store.Dead
 		}
 		view.Retried = stands
 	}
-	return answer(w, http.StatusOK, view)
+	return answer(w, view)
 }
 
 // stands tells where a command stands; unknown, when nothing is known of it.

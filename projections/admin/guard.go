@@ -36,8 +36,10 @@ func (a *API) admit(r *http.Request) error {
 		return problem.Newf(commands.Forbidden, "nothing is answered here to who asks for the host %q: "+
 			"ask for an IP address, localhost, or a name that is configured (admin_hosts)", shorten(r.Host))
 	}
-	if origin := r.Header["Origin"]; len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host && origin[0] != "https://"+r.Host {
-		return problem.Newf(commands.Forbidden, "nothing is answered here to pages of other origins, as %q", shorten(origin[0]))
+	for _, origin := range r.Header["Origin"] {
+		if origin != "http://"+r.Host && origin != "https://"+r.Host {
+			return problem.Newf(commands.Forbidden, "nothing is answered here to pages of other origins, as %q", shorten(origin))
+		}
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return problem.New(commands.Forbidden, "nothing is answered here to pages of other origins")

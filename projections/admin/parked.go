@@ -69,11 +69,11 @@ func (a *API) listParked(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("list what is parked: %w", err)
 	}
 	entries, after := pageEnd(entries, p.limit, func(e *store.ParkedEntry) uint64 { return e.N })
-	view := parkedPage{Items: make([]parkedItem, len(entries)), After: after}
+	view := ParkedListView{Items: make([]ParkedView, len(entries)), After: after}
 	for i := range entries {
-		view.Items[i] = parkedItemOf(&entries[i].CommandStatus)
+		view.Items[i] = viewParked(&entries[i].CommandStatus)
 	}
-	return answer(w, http.StatusOK, view)
+	return answer(w, view)
 }
 
 // getParked tells of a command that waits, whole, and of all that waits on it.
@@ -98,15 +98,15 @@ func (a *API) getParked(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, parkedWhole{
-		parkedItem: parkedItemOf(status), Policy: status.Waiting.Policy.String(), ReceivedAt: moment(status.Waiting.ReceivedAt),
-		payload: payloadOf(status.Waiting.Data), Waiting: waiting,
+	return answer(w, ParkedWholeView{
+		ParkedView: viewParked(status), Policy: status.Waiting.Policy.String(), ReceivedAt: Moment(status.Waiting.ReceivedAt),
+		Payload: payloadOf(status.Waiting.Data), Waiting: waiting,
 	})
 }
 
 // waitingOn lists what waits on a command, directly or not, in the order of parking. How much can wait on one stream
 // is bounded.
-func (a *API) waitingOn(ctx context.Context, root *aggregate.Waiting) ([]parkedItem, error) {
+func (a *API) waitingOn(ctx context.Context, root *aggregate.Waiting) ([]ParkedView, error) {
 	var all []store.ParkedEntry
 	for after, more := uint64(0), true; more; {
 		stream := root.Stream
@@ -132,10 +132,10 @@ func (a *API) waitingOn(ctx context.Context, root *aggregate.Waiting) ([]parkedI
 			next = append(next, byTicket[id]...)
 		}
 	}
-	items := []parkedItem{}
+	items := []ParkedView{}
 	for i := range all {
 		if on[all[i].ID] {
-			items = append(items, parkedItemOf(&all[i].CommandStatus))
+			items = append(items, viewParked(&all[i].CommandStatus))
 		}
 	}
 	return items, nil

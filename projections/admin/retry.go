@@ -76,19 +76,17 @@ func (a *API) resend(ctx context.Context, l *store.DeadLetter, d decision) (comm
 		return id, err
 	}
 	if waits {
-		a.awaitShortly(ctx, waiter)
+		ctx, cancel := context.WithTimeout(ctx, shortly)
+		defer cancel()
+		if _, _, err := waiter.Wait(ctx); err != nil {
+			return id, nil //nolint:nilerr // it is sent, and what is known of it is read with the letter
+		}
 	}
 	return id, nil
 }
 
 // shortly is how long a retry waits to be able to tell what came of it. It is no matter when nothing is known by then.
 const shortly = 2 * time.Second
-
-func (a *API) awaitShortly(ctx context.Context, waiter Waiter) {
-	ctx, cancel := context.WithTimeout(ctx, shortly)
-	defer cancel()
-	_, _, _ = waiter.Wait(ctx) // what is known is read with the letter
-}
 
 // ticket is the one that was asked for; the original's, when none was.
 func (a *API) ticket(ctx context.Context, failed *commands.Envelope, asked string) (commands.ID, error) {
@@ -120,9 +118,11 @@ func (a *API) submit(ctx context.Context, l *store.DeadLetter, d decision) (comm
 		return commands.None, &commands.MalformedError{Code: commands.Malformed, Pointer: "/ticket",
 			Detail: "a message of another service is taken in as it came, with its own ticket"}
 	case l.Message.Size > len(l.Message.Body):
-		return commands.None, problem.Newf(commands.NotRetriable, "of its %d bytes the first %d were kept", l.Message.Size, len(l.Message.Body))
+		return commands.None, problem.Newf(commands.NotRetriable, "of its %d bytes the first %d were kept",
+			l.Message.Size, len(l.Message.Body))
 	case a.config.Submit == nil:
-		return commands.None, problem.New(commands.NotRetriable, "this program takes no messages of other services: it is not connected to RabbitMQ")
+		return commands.None, problem.New(commands.NotRetriable,
+			"this program takes no messages of other services: it is not connected to RabbitMQ")
 	}
 	if as := l.Decision.RetriedAs; as != commands.None {
 		known, err := a.stands(ctx, as)
@@ -131,7 +131,8 @@ func (a *API) submit(ctx context.Context, l *store.DeadLetter, d decision) (comm
 		}
 	}
 	as, err := a.config.Submit(ctx, l.Message, a.retryID(l))
-	if p, refused := errors.AsType[*problem.Problem](err); refused && p.Status < http.StatusInternalServerError && p.Code != commands.RateLimited {
+	p, refused := errors.AsType[*problem.Problem](err)
+	if refused && p.Status < http.StatusInternalServerError && p.Code != commands.RateLimited {
 		again := problem.Newf(commands.NotRetriable, "it is refused again, as %s: %s", p.Code, p.Detail)
 		again.Place, again.ID, again.Stream = p.Place, p.ID, p.Stream
 		return as, again
