@@ -1,9 +1,10 @@
 /**
- * The network of one page. All its clients share one connection for what is pushed, and each has a transport of its
- * own for what it sends, which can be mistreated: cut, slowed down, shuffled and doubled. The client's own code is
- * untouched, and so is the server; what happens between the two is what real networks do.
+ * The network of one page. All its clients share one connection for what is pushed, with those of other tabs, and each
+ * has a transport of its own for what it sends, which can be mistreated: cut, slowed down, shuffled and doubled. The
+ * client's own code is untouched, and so is the server; what happens between the two is what real networks do.
  */
-import type { Feeding, Feeds, Sharing, Transport, Want, Watcher } from '../../../notify/client/src/index.ts';
+import type { Feeding, Sharing, Transport, Want, Watcher } from '../../../notify/client/src/index.ts';
+import { share } from '../../../notify/client/src/share.ts';
 
 /** What is done to a person's network. */
 export interface Mischief {
@@ -116,41 +117,36 @@ interface Member {
   wire: Wire;
   watcher: Watcher;
   cut: boolean;
-  /** How far they have been told everything. */
-  mark?: string;
 }
 
-/** The one connection that all clients of the page share. */
+/** The one connection that all clients of the page share, and the pages of all other tabs with them. */
 export class Switchboard {
   /** Hears all that is pushed. */
   heard: (name: string, data: any) => void = () => {};
   /** It has begun or ceased to work. */
   turned: () => void = () => {};
   #members = new Set<Member>();
-  #feeds?: Feeds;
   #feeding?: Feeding;
-  #opening?: ReturnType<typeof setTimeout>;
 
   /** What a client on that wire takes as its option `share`. */
   share(wire: Wire): Sharing {
-    return (_url, feeds, watcher) => {
-      this.#feeds ??= feeds;
+    return (url, feeds, watcher) => {
       const member: Member = { wire, watcher, cut: wire.mischief.cut };
       const turn = () => this.#turn(member);
       wire.switched.add(turn);
       this.#members.add(member);
-      this.#reopen();
+      // Three people are one tab: a browser has six connections to a server, and tabs that are many.
+      this.#feeding ??= share({ name: 'desk' })(url, feeds, this.#everybody());
+      this.#feeding.update(true);
       return {
         update: () => this.#feeding?.update(),
         wake: () => this.#feeding?.wake(),
         close: () => {
           wire.switched.delete(turn);
           this.#members.delete(member);
-          if (!this.#members.size) {
-            clearTimeout(this.#opening);
-            this.#feeding?.close();
-            this.#feeding = undefined;
-          }
+          if (this.#members.size) return;
+          this.#feeding?.close();
+          this.#feeding = undefined;
         },
       };
     };
@@ -160,27 +156,15 @@ export class Switchboard {
     const { cut } = m.wire.mischief;
     if (cut == m.cut) return;
     m.cut = cut;
-    if (cut) {
-      m.wire.back.lose();
-      m.watcher.live(false);
-    } else this.#reopen();
+    m.wire.back.lose();
+    if (cut) m.watcher.live(false);
+    else this.#anew(m);
   }
 
-  /** Goes on from where the last of them is: what somebody missed is told again, and dropped by those who had it. */
-  #reopen(): void {
-    this.#feeding?.close();
-    this.#feeding = undefined;
-    clearTimeout(this.#opening);
-    // Several who come at once are served with one connection.
-    this.#opening = setTimeout(() => {
-      const hearing = [...this.#members].filter((m) => !m.cut);
-      if (!this.#members.size) return;
-      this.#feeding = this.#feeds!(this.#everybody(), earliest(hearing.map((m) => m.mark)), (id) => {
-        // A mark overtakes nothing that is still on its way.
-        for (const m of this.#members) if (!m.cut) m.wire.back.hand(() => (m.mark = id));
-      });
-      this.#feeding.update();
-    });
+  /** They missed something: what has become of their actions is asked, and the state told anew. */
+  #anew(m: Member): void {
+    m.watcher.event('reset', {});
+    this.#feeding?.update(true);
   }
 
   /** All who can hear, as one watcher. */
@@ -213,22 +197,9 @@ export class Switchboard {
   }
 
   #tell(m: Member, name: string, data: any): void {
-    if (name == 'reset') {
-      m.wire.back.lose(); // What is on its way to them counts no more.
-      m.mark = undefined;
-    } else if (m.wire.back.hand(() => m.watcher.event(name, data))) return;
-    else {
-      m.mark = undefined;
-      this.#reopen();
-    }
+    if (name == 'reset') m.wire.back.lose(); // What is on its way to them counts no more.
+    else if (m.wire.back.hand(() => m.watcher.event(name, data))) return;
+    else return this.#anew(m);
     m.watcher.event('reset', {});
   }
-}
-
-/** The mark behind which nothing is missing to anybody; none if one of them has none. */
-function earliest(marks: (string | undefined)[]): string | undefined {
-  const number = (mark: string) => +mark.slice(mark.lastIndexOf('-') + 1);
-  const epochs = new Set(marks.map((m) => m?.slice(0, m.lastIndexOf('-'))));
-  if (epochs.size != 1 || epochs.has(undefined)) return;
-  return (marks as string[]).reduce((a, b) => (number(b) < number(a) ? b : a));
 }

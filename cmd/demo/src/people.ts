@@ -86,10 +86,17 @@ export class Desk {
 
   constructor(stream: string) {
     this.ledger = this.#ledgerOf(stream);
-    this.switchboard.heard = (name, data) => this.ledger.pushed(name, data);
+    this.switchboard.heard = (name, data) => {
+      // What is told to one of the tabs that share a connection is heard by all.
+      if (name == 'state' || this.ledger.get(data.id) || this.#pending(data.id)) this.ledger.pushed(name, data);
+    };
     this.switchboard.turned = () => this.changed();
     this.people = names.map((name) => new Person(name, this));
     for (const p of this.people) p.open(stream);
+  }
+
+  #pending(id: string): boolean {
+    return this.people.some((p) => p.stream.pending.some((h) => h.id == id));
   }
 
   #ledgerOf(stream: string): Ledger {

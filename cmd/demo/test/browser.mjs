@@ -9,9 +9,13 @@ export const launch = () =>
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--no-first-run'],
   });
 
-/** A visitor with a browser profile of their own. Errors on the console are collected; `noise` names those that are expected. */
-export async function visit(browser, { order, noise, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, reducedMotion: 'reduce', ...options });
+/**
+ * A visitor with a browser profile of their own, or in another tab of one who is there. Errors on the console are
+ * collected; `noise` names those that are expected.
+ */
+export async function visit(browser, { order, noise, beside, ...options } = {}) {
+  if (beside) order ??= beside.order;
+  const context = beside?.context ?? await browser.newContext({ viewport: { width: 1440, height: 1000 }, reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
   const errors = [];
   page.on('console', (m) => {

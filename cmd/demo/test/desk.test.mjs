@@ -11,7 +11,7 @@ before(async () => void (browser = await launch()));
 after(() => browser.close());
 afterEach(async () => {
   const errors = visitors.flatMap((v) => v.errors);
-  for (const v of visitors) await v.context.close();
+  for (const c of new Set(visitors.map((v) => v.context))) await c.close();
   visitors = [];
   assert.deepEqual(errors, [], 'nothing is wrong on the console');
 });
@@ -169,6 +169,21 @@ test('a new order begins anew, and the old one is still there', async () => {
   await here.actions('landed', 3);
 });
 
+test('eight tabs of one browser have one connection, and nothing waits for another', async () => {
+  const first = await enter();
+  const tabs = [first];
+  while (tabs.length < 8) tabs.push(await enter({ beside: first }));
+  for (const [i, t] of tabs.entries()) {
+    await t.more(i % 2 ? 'Ann' : 'Ben', 'Pencils');
+    for (const o of tabs) await o.sees('Mia', 'Pencils', 3 + i);
+  }
+  await first.page.close();
+  await tabs[7].more('Ann', 'Paper');
+  for (const o of tabs.slice(1)) await o.sees('Mia', 'Paper', 2);
+  for (const o of tabs.slice(1)) await o.actions('landed', 11);
+  assert.equal((await tabs[1].changes()).length, 11);
+});
+
 test('without any network everything goes on, and lands when it is back', async () => {
   const here = await enter({ noise: /ERR_INTERNET_DISCONNECTED|ERR_NETWORK_CHANGED/ });
   await here.context.setOffline(true);
@@ -200,13 +215,14 @@ test('whatever is clicked and whatever becomes of the network, in the end all se
   const seed = Number(process.env.DESK_SEED) || Math.floor(Math.random() * 2 ** 31);
   const here = await enter({ noise: /403/ });
   const there = await enter({ order: here.order, noise: /403/ });
-  await Promise.all([here.monkey(seed, 8000), there.monkey(seed + 1, 8000)]);
+  const all = [here, there, await enter({ beside: here, noise: /403/ })];
+  await Promise.all(all.map((v, i) => v.monkey(seed + i, 8000)));
   const failed = (e) => assert.fail(`DESK_SEED=${seed}: ${e}`);
-  await Promise.all([here.surrender(), there.surrender()]).catch(failed);
+  await Promise.all(all.map((v) => v.surrender())).catch(failed);
   const { state } = await (await fetch(`${address}/v1/streams/order/${here.order}`)).json();
   const names = { PENCIL: 'Pencils', PAPER: 'Paper', LAMP: 'Desk lamp', CHAIR: 'Chair' };
   const lines = state.lines.map((l) => `${names[l.sku]} ${l.qty}`);
-  await Promise.all([here.agree(lines), there.agree(lines)]).catch(failed);
+  await Promise.all(all.map((v) => v.agree(lines))).catch(failed);
 });
 
 test('digits that are typed are taken as they come', async () => {

@@ -255,7 +255,7 @@ export function share(options: ShareOptions = {}): Sharing {
         said = now;
         if (leader == me) open();
         else if (alone) feed!.update(anew);
-        else ask(!joined);
+        else ask(anew || !joined);
       },
       wake: () => feed?.wake(),
       close() {

@@ -187,6 +187,26 @@ test('a tab that missed something takes everything anew', async () => {
   assert.deepEqual([h.status, two.client.stream('journal/1').confirmed], ['landed', ['unheard', 'next']]);
 });
 
+test('whoever needs a stream anew is told it, whichever tab has the connection', async () => {
+  const b = new Browser();
+  send(b.open().client, 'a');
+  await b.pass(2000);
+  const page = b.origin.page();
+  const told: string[] = [];
+  const streams: Record<string, number | undefined> = { 'journal/1': undefined };
+  const watcher = { want: () => ({ streams, sessions: ['mine'] }), live() {}, event: (name: string, data: any) => {
+    told.push(name);
+    if (name == 'state') streams[data.stream] = data.version;
+  } };
+  const feeding = share({ locks: page.locks, channel: page.channel, after: page.after })('', () => assert.fail(), watcher);
+  await b.pass(1000);
+  assert.deepEqual(told, ['state']);
+  streams['journal/1'] = undefined;
+  feeding.update(true);
+  await b.pass(1000);
+  assert.deepEqual(told, ['state', 'state']);
+});
+
 test('a tab that was taken for gone, and is not, is told so', async () => {
   const b = new Browser();
   const [one, two] = [b.open(), b.open()];
