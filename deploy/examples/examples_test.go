@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,7 +53,7 @@ func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 			require.Len(t, want, orders+1)
 			shop.await(t, "the table is that of the streams", func() bool {
 				got := language.table(t, shop.folder)
-				return len(got) == len(want) && equal(got, want)
+				return reflect.DeepEqual(got, want)
 			})
 			following.terminate()
 		})
@@ -69,12 +70,6 @@ type row struct {
 type line struct {
 	Qty        int64 `json:"qty"`
 	PriceCents int64 `json:"price_cents"`
-}
-
-func equal(a, b map[string]row) bool {
-	x, _ := json.Marshal(a) // maps are told by their keys' order
-	y, _ := json.Marshal(b)
-	return string(x) == string(y)
 }
 
 func fromJSON(t *testing.T, folder string) map[string]row {
