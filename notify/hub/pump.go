@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -97,6 +98,10 @@ func (h *Hub) serve(c *Conn, t *turn, inTime bool) {
 		t.delivery.Mark = h.position(t.mark)
 	}
 	left, err := c.sink.Put(&t.delivery)
+	if errors.Is(err, ErrNoRoom) {
+		c.end("slow")
+		return
+	}
 	if err != nil {
 		c.end("")
 		return

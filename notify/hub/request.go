@@ -70,6 +70,8 @@ var (
 	ErrFull    = errors.New("too many connections are watching")
 	ErrBusy    = errors.New("too many connections are being opened")
 	ErrStopped = errors.New("the hub is stopped")
+	// ErrNoRoom is a sink's: all of them together hold as much as they may.
+	ErrNoRoom = errors.New("too much is held for readers that are slow")
 )
 
 // RequestError says what is wrong with a request.
@@ -125,7 +127,8 @@ type Delivery struct {
 // Sink is where a connection's messages go. It is used by one goroutine at a time, Close aside.
 type Sink interface {
 	// Put takes a delivery and does not block: left tells that some of it is not through yet. The delivery and
-	// its slice are used again afterwards; the messages' data is not.
+	// its slice are used again afterwards; the messages' data is not. ErrNoRoom says that it cannot keep what is not
+	// through.
 	Put(d *Delivery) (left bool, err error)
 	// Flush sends what is left. It may block, within a bound of its own.
 	Flush() error

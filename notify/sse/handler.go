@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate/store"
@@ -21,11 +22,34 @@ type Config struct {
 	Hub *hub.Hub
 	// WriteTime is how long a reader may leave what was sent to it unread; 20 s by default.
 	WriteTime time.Duration
-	Log       *slog.Logger
+	// MaxHeld bounds, in bytes, what all connections together hold for readers who have not taken it yet; 256 MiB by
+	// default. Who would need more is disconnected, and resumes.
+	MaxHeld int64
+	Log     *slog.Logger
 }
 
 // Handler is the endpoint.
-type Handler struct{ config Config }
+type Handler struct {
+	config Config
+	room   room
+}
+
+// room is what is held for readers, by all connections together.
+type room struct {
+	most int64 // 0: no bound
+	held atomic.Int64
+}
+
+// take reports false when there is not so much.
+func (r *room) take(bytes int) bool {
+	if r.held.Add(int64(bytes)) > r.most && r.most > 0 {
+		r.give(bytes)
+		return false
+	}
+	return true
+}
+
+func (r *room) give(bytes int) { r.held.Add(-int64(bytes)) }
 
 // New makes the endpoint.
 func New(config Config) (*Handler, error) {
@@ -38,7 +62,10 @@ func New(config Config) (*Handler, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{config: config}, nil
+	if config.MaxHeld <= 0 {
+		config.MaxHeld = 256 << 20
+	}
+	return &Handler{config: config, room: room{most: config.MaxHeld}}, nil
 }
 
 // Mount adds the endpoint to a router.
@@ -134,7 +161,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case r.Context().Err() != nil: // it has gone
 		return
-	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrBusy), errors.Is(err, hub.ErrStopped):
+	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrBusy), errors.Is(err, hub.ErrStopped), errors.Is(err, hub.ErrNoRoom):
 	case errors.Is(err, store.ErrUnavailable):
 		err = errors.New("the store does not answer")
 	default:

@@ -15,7 +15,8 @@ import (
 // poll answers with what is owed by now; when that is nothing, it waits for something as long as asked.
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, request *hub.Request) error {
 	seconds, waiting := headers.Wait(r.Header["Prefer"])
-	s := &gathered{resumed: request.After != nil, some: make(chan struct{}), ended: make(chan struct{})}
+	s := &gathered{room: &h.room, resumed: request.After != nil, some: make(chan struct{}), ended: make(chan struct{})}
+	defer s.leave()
 	conn, err := h.config.Hub.Open(r.Context(), request, s)
 	if errors.Is(err, errTooMuch) && s.count() == 0 {
 		refuse(w, problem.Newf(commands.TooLarge, "%s: ask for fewer streams, or for server-sent events", errTooMuch))
@@ -47,6 +48,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, request *hub.Requ
 
 // gathered keeps what is told until it is complete up to a mark.
 type gathered struct {
+	room    *room
 	resumed bool // it goes on from where an earlier answer ended
 
 	mu      sync.Mutex
@@ -72,6 +74,9 @@ func (s *gathered) Put(d *hub.Delivery) (bool, error) {
 		return false, hub.ErrStopped
 	}
 	for i := range d.Messages {
+		if !s.room.take(len(d.Messages[i].Data)) {
+			return false, hub.ErrNoRoom
+		}
 		s.items = append(s.items, commands.ItemView{Event: d.Messages[i].Event, Data: d.Messages[i].Data})
 		s.bytes += len(d.Messages[i].Data)
 		// What is parked or refused still is told at every opening; it is no reason to answer at once again.
@@ -138,6 +143,15 @@ func (s *gathered) Close(string) {
 		s.closed = true
 		close(s.ended)
 	}
+}
+
+// leave gives back the room for what was gathered; nothing is any more.
+func (s *gathered) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.room.give(s.bytes)
+	s.bytes = 0
 }
 
 func (s *gathered) answer() []byte {

@@ -25,7 +25,7 @@ func delivery(items, size int, mark uint64) *hub.Delivery {
 func TestALongPollEndsWithAMarkOnceThereIsEnough(t *testing.T) {
 	t.Parallel()
 	for _, size := range []struct{ items, bytes, deliveries int }{{100, 10, 10}, {10, 30_000, 4}} {
-		s := &gathered{some: make(chan struct{}), ended: make(chan struct{})}
+		s := &gathered{room: &room{}, some: make(chan struct{}), ended: make(chan struct{})}
 		var err error
 		n := uint64(0)
 		for err == nil {
@@ -50,7 +50,7 @@ func TestALongPollThatGoesOnWaitsThoughSomethingIsParked(t *testing.T) {
 	parked := &hub.Delivery{Messages: []hub.Message{{Event: commands.PushParked, Data: []byte("{}")}, {Event: commands.PushRefused, Data: []byte("{}")}},
 		Mark: commands.Position{Epoch: "E", N: 1}}
 	answers := func(resumed, live bool) bool {
-		s := &gathered{resumed: resumed, some: make(chan struct{}), ended: make(chan struct{})}
+		s := &gathered{room: &room{}, resumed: resumed, some: make(chan struct{}), ended: make(chan struct{})}
 		if live {
 			s.goLive()
 		}

@@ -59,6 +59,8 @@ type taken struct {
 	closing sync.Mutex // held while something is written without waiting, too
 	closed  bool
 	left    []byte // what could not be written yet; the reader may have the beginning of a message
+	kept    int    // of the handler's room, for what is left
+	torn    bool   // the reader has the beginning of a message, and will not be given the rest
 }
 
 var _ hub.Sink = (*taken)(nil)
@@ -77,23 +79,27 @@ func (s *taken) Put(d *hub.Delivery) (bool, error) {
 		text = head
 	}
 	text = appendDelivery(text, d)
-	left, err := s.write(text)
-	if cap(text) <= mostPooled { // a larger one may be what is left
+	left, kept, err := s.write(text)
+	if !kept && cap(text) <= mostPooled {
 		*buffer = text
 		buffers.Put(buffer)
 	}
 	return left, err
 }
 
-// mostPooled is the size up to which a buffer is worth keeping.
-const mostPooled = 64 << 10
+const (
+	// mostPooled is the size up to which a buffer is worth keeping for others: large states are told to many.
+	mostPooled = 4 << 20
+	// worthCopying is up to what size what is left is copied, so that the buffer is free for others.
+	worthCopying = 64 << 10
+)
 
-// write writes what goes at once, and keeps the rest; a text too large for the pool is the connection's own.
-func (s *taken) write(text []byte) (left bool, err error) {
+// write writes what goes at once, and keeps the rest; kept tells that this is the text's own memory.
+func (s *taken) write(text []byte) (left, kept bool, err error) {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed {
-		return false, net.ErrClosed
+		return false, false, net.ErrClosed
 	}
 	n := 0
 	if len(s.left) == 0 && s.raw != nil {
@@ -101,12 +107,18 @@ func (s *taken) write(text []byte) (left bool, err error) {
 	}
 	switch text = text[n:]; {
 	case len(text) == 0:
-	case len(s.left) == 0 && cap(text) > mostPooled && len(text) > n:
-		s.left = text // without a copy, where most of it is left
-	default:
-		s.left = append(s.left, text...)
+		return len(s.left) > 0, false, err
+	case !s.handler.room.take(len(text)):
+		s.torn = true
+		return false, false, errors.Join(err, hub.ErrNoRoom)
 	}
-	return len(s.left) > 0, err
+	s.kept += len(text)
+	if len(s.left) == 0 && len(text) > worthCopying && len(text) > n && cap(text) < 2*len(text) {
+		s.left = text // where most of it is left
+		return true, true, err
+	}
+	s.left = append(s.left, text...)
+	return true, false, err
 }
 
 // take takes the connection over, and appends the head of the answer and the first block.
@@ -152,8 +164,15 @@ func (s *taken) Flush() error {
 	_ = s.conn.SetWriteDeadline(time.Time{})
 	s.closing.Lock()
 	s.left = nil
+	s.leave()
 	s.closing.Unlock()
 	return nil
+}
+
+// leave gives back the room for what is left. The caller holds closing.
+func (s *taken) leave() {
+	s.handler.room.give(s.kept)
+	s.kept = 0
 }
 
 // Close is hub.Sink's. Why, and when to come back, is told if there is room for it, and if the reader has
@@ -165,10 +184,11 @@ func (s *taken) Close(reason string) {
 		return
 	}
 	s.closed = true
+	s.leave()
 	if s.conn == nil {
 		return
 	}
-	if reason != "" && s.raw != nil && len(s.left) == 0 {
+	if reason != "" && s.raw != nil && len(s.left) == 0 && !s.torn {
 		_, _ = tryWrite(s.raw, farewell(reason)) // it is no loss if it does not fit
 	}
 	_ = s.conn.Close()

@@ -77,6 +77,39 @@ func TestNothingFollowsHalfAMessage(t *testing.T) {
 	}
 }
 
+// DESIGN section 5, promise 12: what is held for slow readers is bounded, for all of them together. Who would need more
+// is disconnected, and takes no room after that.
+func TestWhatIsHeldForAllReadersIsBounded(t *testing.T) {
+	h := &Handler{config: Config{WriteTime: time.Minute}, room: room{most: more + 1<<20}}
+	first, _ := connected(t)
+	second, reader := connected(t)
+	third, _ := connected(t)
+	first.handler, second.handler, third.handler = h, h, h
+	left, err := first.Put(state(more))
+	require.NoError(t, err)
+	require.True(t, left)
+	_, err = second.Put(state(more))
+	require.ErrorIs(t, err, hub.ErrNoRoom)
+	second.Close("slow")
+	text, _ := io.ReadAll(reader)
+	require.True(t, bytes.HasSuffix(text, []byte("xxx")), "nothing follows half a message")
+
+	first.Close("")
+	require.Zero(t, h.room.held.Load())
+	left, err = third.Put(state(more))
+	require.NoError(t, err)
+	require.True(t, left)
+
+	polled := &gathered{room: &h.room, some: make(chan struct{}), ended: make(chan struct{})}
+	_, err = polled.Put(state(more))
+	require.ErrorIs(t, err, hub.ErrNoRoom)
+	third.Close("")
+	_, err = polled.Put(state(more))
+	require.NoError(t, err)
+	polled.leave()
+	require.Zero(t, h.room.held.Load())
+}
+
 // Whoever is asked to stop does not wait for readers that do not read.
 func TestClosingWaitsForNoReader(t *testing.T) {
 	s, reader := connected(t)
