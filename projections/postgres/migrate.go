@@ -60,7 +60,7 @@ func check(ctx context.Context, config Config) error {
 		return fmt.Errorf("%w: the projections in schema %q are at version %d and this program knows %d at most: "+
 			"use a newer program", store.ErrSchema, config.Schema, current, needed)
 	case current < needed:
-		return fmt.Errorf("%w: the projections in schema %q are at version %d and this program needs %d: run the migrations",
+		return fmt.Errorf("%w: the projections in schema %q are at version %d and this program needs %d: run doorman migrate up",
 			store.ErrSchema, config.Schema, current, needed)
 	}
 	return nil

@@ -28,7 +28,7 @@ func TestTablesAreNotMadeUnasked(t *testing.T) {
 	c.Migrate = false
 	err := openFails(t, c)
 	require.ErrorIs(t, err, store.ErrSchema)
-	require.ErrorContains(t, err, "run the migrations")
+	require.ErrorContains(t, err, "run doorman migrate up")
 	require.NoError(t, postgres.Migrate(context.Background(), c))
 	require.NoError(t, postgres.Migrate(context.Background(), c), "again changes nothing")
 	open(t, c)

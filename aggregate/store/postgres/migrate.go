@@ -189,7 +189,7 @@ func check(ctx context.Context, config Config) (identity, error) {
 	err = db.QueryRowContext(ctx, `select epoch, lanes, generation from meta`).
 		Scan(&known.Epoch, &known.Lanes, &known.generation)
 	if errors.Is(err, sql.ErrNoRows) {
-		return identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run the migrations again",
+		return identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run doorman migrate up again",
 			store.ErrSchema, config.Schema)
 	}
 	if err != nil {
@@ -222,7 +222,7 @@ func compare(schema string, known []*goose.Source, applied map[int64]time.Time) 
 	case 0:
 		return nil
 	case len(known):
-		return fmt.Errorf("%w: there is no store in schema %q: run the migrations", store.ErrSchema, schema)
+		return fmt.Errorf("%w: there is no store in schema %q: run doorman migrate up", store.ErrSchema, schema)
 	}
-	return fmt.Errorf("%w: schema %q lacks %d of %d migrations: run them", store.ErrSchema, schema, missing, len(known))
+	return fmt.Errorf("%w: schema %q lacks %d of %d migrations: run doorman migrate up", store.ErrSchema, schema, missing, len(known))
 }
