@@ -21,7 +21,12 @@ import (
 // described is a checker of the document that a program tells of itself.
 func described(t *testing.T, url string) *openapitest.Checker {
 	t.Helper()
-	got := newCaller(t, url).do(http.MethodGet, "/openapi.json", "")
+	return describedAt(t, url+"/openapi.json")
+}
+
+func describedAt(t *testing.T, url string) *openapitest.Checker {
+	t.Helper()
+	got := newCaller(t, url).do(http.MethodGet, "", "")
 	require.Equal(t, http.StatusOK, got.status)
 	checker, err := openapitest.New([]byte(got.body))
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate"
+	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
 )
@@ -40,7 +42,8 @@ func startWith(t *testing.T, c *Config, types ...aggregate.Type) (p *Program, ca
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop()) })
 	require.NoError(t, p.Start(t.Context()))
-	return p, newCaller(t, p.URL()), newCaller(t, p.AdminURL())
+	admin, _ = newOperator(t, p)
+	return p, newCaller(t, p.URL()), admin
 }
 
 // letter is a dead letter as it is told.
@@ -183,7 +186,7 @@ func TestAnOperatorLooksAtWhatIsParked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, call := start(t, configure(t))
-			admin := newCaller(t, p.AdminURL())
+			admin, _ := newOperator(t, p)
 			first := patch(commands.NewID(), `{"a":1}`)
 			first.Session, first.Actor = "tab-9f3", "Ann"
 			second := patch(first.ID, `{"b":2}`)
@@ -235,4 +238,122 @@ func TestAnOperatorLooksAtWhatIsParked(t *testing.T) {
 			require.Equal(t, third.ID, whole.Waiting[0].ID, "it was parked before the one that it waits on")
 		})
 	}
+}
+
+// A message of another service that was refused is taken in again once the rules are others. While it is refused its
+// letter stays open.
+func TestARefusedMessageIsRetried(t *testing.T) {
+	t.Parallel()
+	for name, configure := range map[string]func(*testing.T) *Config{"sqlite": local, "postgres": onPostgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := configure(t)
+			mended := new(atomic.Bool)
+			mended.Store(true)
+			p, _ := start(t, c)
+			admin, _ := newOperator(t, p)
+			body := `{"stream":"vase/1","type":"carry","ticket":"genesis","session":"tab-9f3","data":{}}`
+			_, err := p.store.Bury(t.Context(), []store.DeadLetter{{At: time.Now(), Origin: store.OriginAMQP, Reason: commands.UnknownType,
+				Cause: "no streams of the type vase are kept here", Message: &store.Message{Body: []byte(body), UserID: "shop",
+					Exchange: "doorman.commands", Properties: []byte(`{"headers":{"x":1}}`)}}})
+			require.NoError(t, err)
+			open := admin.letters("?origin=amqp")
+			require.Len(t, open, 1)
+			path := fmt.Sprintf("/admin/v1/dead/%d", open[0].N)
+			shown := admin.do(http.MethodGet, path, "")
+			require.Contains(t, shown.body, `"session":"…"`)
+			require.NotContains(t, shown.body, "tab-9f3")
+			status, told := admin.decide(path[len("/admin/v1/"):]+"/retry", decided)
+			require.Equal(t, 422, status)
+			require.Equal(t, commands.NotRetriable, told.Code)
+			require.Contains(t, told.Detail, "it is refused again, as unknown_type")
+			require.Len(t, admin.letters(""), 1)
+
+			require.NoError(t, p.Stop())
+			p, call, admin := startWith(t, c, fragile(mended))
+			retried := read[letter](t, admin.do(http.MethodPost, path+"/retry", decided, "Content-Type: application/json"))
+			require.Equal(t, commands.StatusLanded, retried.Retried.Status)
+			again := read[letter](t, admin.do(http.MethodPost, path+"/retry", decided, "Content-Type: application/json"))
+			require.Equal(t, retried, again)
+			changes := call.do(http.MethodGet, "/v1/streams/vase/1/events", "")
+			require.Contains(t, changes.body, `"actor":"shop"`)
+			require.Empty(t, admin.letters(""))
+			heard := call.do(http.MethodGet, "/v1/notifications?session=tab-9f3&after="+p.store.Identity().Epoch+"-0", "",
+				"Accept: application/json", "Prefer: wait=10")
+			require.Contains(t, heard.body, retried.Retried.ID.String(), "it is its session's own command")
+		})
+	}
+}
+
+// unseenByOperators are the answers of the operators' document that no test here can bring about, with the reason.
+var unseenByOperators = map[string]string{
+	"* 500 application/problem+json": "what breaks inside is told so; brought about in projections/admin",
+	"* 503 application/problem+json": "bus or store are away; brought about in projections/admin",
+	"* 429 application/problem+json": "more under way than there is room for; brought about in projections/admin",
+	"reject 202 application/json":    "a worker that is away; brought about in projections/admin",
+}
+
+// Every answer of which the operators' document tells has been seen to be as it says.
+func TestTheDocumentOfTheOperatorsIsTrue(t *testing.T) {
+	t.Parallel()
+	mended := new(atomic.Bool)
+	p, call, _ := startWith(t, local(t), fragile(mended))
+	admin, checker := newOperator(t, p)
+	for _, stream := range []string{"1", "2"} {
+		_, err := call.Send(t.Context(), carry(stream, commands.Genesis), client.SendOptions{Wait: 10 * time.Second})
+		require.NoError(t, err)
+	}
+	mended.Store(true)
+	waits := carry("3", commands.NewID())
+	behind := carry("3", waits.ID)
+	for _, c := range []commands.Command{waits, behind} {
+		_, err := call.Send(t.Context(), c, client.SendOptions{})
+		require.NoError(t, err)
+	}
+	_, err := p.store.Bury(t.Context(), []store.DeadLetter{
+		{At: time.Now(), Reason: commands.Malformed, Cause: "no frame", Envelope: &commands.Envelope{Command: commands.Command{Data: []byte("x")}}},
+		{At: time.Now(), Origin: store.OriginAMQP, Reason: commands.Malformed, Message: &store.Message{Body: []byte(`{"a`), ReplyTo: "answers"}},
+		{At: time.Now(), Origin: store.OriginAMQP, Reason: commands.Malformed, Message: &store.Message{Body: []byte{0xff}, MessageID: "m-1"}},
+	})
+	require.NoError(t, err)
+	first := admin.letters("?decision=all&limit=1")[0].N
+	nobody := commands.NewID().String()
+	gets := []string{"dead", "dead?decision=all&origin=worker&limit=2", fmt.Sprintf("dead/%d", first), "parked", "parked?stream=vase/3&limit=1",
+		"parked/" + waits.ID.String()}
+	posts := []string{fmt.Sprintf("dead/%d/retry", first), fmt.Sprintf("dead/%d/discard", first+1), "parked/" + waits.ID.String() + "/reject"}
+	json := "Content-Type: application/json"
+	for _, path := range gets {
+		admin.do(http.MethodGet, "/admin/v1/"+path, "")
+		admin.do(http.MethodHead, "/admin/v1/"+path, "")
+		admin.do(http.MethodGet, "/admin/v1/"+path, "", "Accept: text/html")
+		admin.do(http.MethodGet, "/admin/v1/"+path, "", "Origin: https://evil.example")
+		admin.do(http.MethodGet, "/admin/v1/"+path+"?x=1", "")
+	}
+	for n := range 5 {
+		admin.do(http.MethodGet, fmt.Sprintf("/admin/v1/dead/%d", first+uint64(n)), "")
+	}
+	admin.do(http.MethodGet, "/admin/v1/openapi.json", "")
+	admin.do(http.MethodGet, "/admin/v1/openapi.json", "", "If-None-Match: *")
+	for _, path := range []string{"dead/77777", "parked/" + nobody, "nowhere"} {
+		require.Equal(t, 404, admin.do(http.MethodGet, "/admin/v1/"+path, "").status)
+	}
+	require.Equal(t, 405, admin.do(http.MethodDelete, "/admin/v1/dead", "").status)
+	for _, path := range append(posts, "dead/77777/retry", "dead/77777/discard", "parked/"+nobody+"/reject") {
+		admin.do(http.MethodPost, "/admin/v1/"+path, decided, json, "Accept: text/html")
+		admin.do(http.MethodPost, "/admin/v1/"+path, decided, json, "Host: evil.example")
+		admin.do(http.MethodPost, "/admin/v1/"+path, `{"by":"op"}`, json)
+		admin.do(http.MethodPost, "/admin/v1/"+path, `{"by":"`+strings.Repeat("a", 40_000)+`"}`, json)
+		admin.do(http.MethodPost, "/admin/v1/"+path, decided, "Content-Type: text/plain")
+		admin.do(http.MethodPost, "/admin/v1/"+path, decided, json)
+	}
+	for _, path := range []string{
+		fmt.Sprintf("dead/%d/discard", first), fmt.Sprintf("dead/%d/retry", first+1), fmt.Sprintf("dead/%d/retry", first+2),
+		"parked/" + behind.ID.String() + "/reject",
+	} {
+		admin.decide(path, decided)
+	}
+	admin.do(http.MethodGet, fmt.Sprintf("/admin/v1/dead/%d", first), "")
+	admin.do(http.MethodGet, "/problems/not_parked", "")
+	admin.do(http.MethodGet, "/problems/nonesuch", "")
+	requireMet(t, checker, unseenByOperators)
 }

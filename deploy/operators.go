@@ -10,6 +10,7 @@ import (
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/notify"
 	"github.com/ticketed/doorman/projections/admin"
 	"github.com/ticketed/doorman/projections/query"
@@ -26,24 +27,35 @@ POST /admin/v1/dead/{n}/discard    nothing is to become of it: {"by":"…","why"
 GET  /admin/v1/parked              commands that wait; ?stream=order/42 for those of one stream
 GET  /admin/v1/parked/{id}         one of them, whole, and what waits on it
 POST /admin/v1/parked/{id}/reject  reject it, and what waits on it: {"by":"…","why":"…"}
+GET  /admin/v1/openapi.json        all of this, as OpenAPI 3.1
 
 With 'doorman dead' and 'doorman parked' all of this is easier.
 `
 
 // serveOperators puts the admin API to service, until the requests under way are answered at the end.
 func (p *Program) serveOperators(c clients, queries *query.Query) error {
+	again, err := p.newSubmitting(c)
+	if err != nil {
+		return err
+	}
 	api, err := admin.New(admin.Config{
 		Store: p.store, Epoch: p.store.Identity().Epoch,
 		Send: c.sender.Send, Refusal: refusal,
 		Register: func(id commands.ID) (admin.Waiter, bool) { return c.waiters.Register(id, notify.AnyPayload) },
 		Tell:     queries.Tell,
+		Submit:   again.submit,
 		Hosts:    p.config.AdminHosts, Log: p.log,
 	})
 	if err != nil {
 		return err
 	}
+	document, err := openapi.BuildOperators()
+	if err != nil {
+		return fmt.Errorf("describe the operators' API: %w", err)
+	}
 	routes := http.NewServeMux()
 	api.Mount(routes)
+	routes.Handle("GET "+operatorsRoute+"openapi.json", newDescription(document))
 	routes.HandleFunc(anyRoute, noRoute(routes))
 	counted := &counted{handler: &edge{
 		routes: routes, requests: &p.metrics.requests, bodyTimeout: p.config.HTTPReadBodyTimeout, log: p.log,

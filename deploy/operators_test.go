@@ -16,6 +16,7 @@ import (
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
+	"github.com/ticketed/doorman/deploy/openapi/openapitest"
 )
 
 // decided is the body of an operator's decision.
@@ -54,6 +55,16 @@ type toldOperator struct {
 	Position string
 }
 
+// newOperator calls the admin API of a program. All that passes is as its document says.
+func newOperator(t *testing.T, p *Program) (*caller, *openapitest.Checker) {
+	t.Helper()
+	checker := describedAt(t, p.AdminURL()+"/admin/v1/openapi.json")
+	call := newCaller(t, p.AdminURL())
+	call.http.Transport = checker.Watch(call.http.Transport)
+	t.Cleanup(func() { require.Empty(t, checker.Complaints()) })
+	return call, checker
+}
+
 func (c *caller) decide(path, body string, header ...string) (int, toldOperator) {
 	c.t.Helper()
 	got := c.do(http.MethodPost, "/admin/v1/"+path, body, append([]string{"Content-Type: application/json"}, header...)...)
@@ -69,7 +80,7 @@ func TestAnOperatorRejectsAParkedCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, call := start(t, configure(t))
-			admin := newCaller(t, p.AdminURL())
+			admin, _ := newOperator(t, p)
 			first := create(`{}`)
 			chain := []commands.Command{patch(first.ID, `{"a":1}`)}
 			for range 4 {
@@ -129,7 +140,7 @@ func TestAnOperatorRejectsAParkedCommand(t *testing.T) {
 func TestOperatorsAreNotAnsweredThroughPagesOfTheWeb(t *testing.T) {
 	t.Parallel()
 	p, _ := start(t, local(t))
-	admin := newCaller(t, p.AdminURL())
+	admin, _ := newOperator(t, p)
 	path := "parked/" + commands.NewID().String() + "/reject"
 	for _, header := range []string{
 		"Origin: https://evil.example", "Origin: null", "Origin: " + p.URL(), "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site",

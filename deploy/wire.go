@@ -135,12 +135,15 @@ func owner() string {
 	return fmt.Sprintf("%s pid %d", host, os.Getpid())
 }
 
+// allows tells whether a type is served, and whether a command of it may be sent with a policy.
+func (p *Program) allows(streamType string, policy commands.Policy, command string) (known, allowed bool) {
+	t, known := p.types.Type(streamType)
+	return known, known && t.Allows(policy, command)
+}
+
 func (p *Program) gateway(c clients, queries *query.Query) (*intake.Intake, error) {
 	return intake.New(intake.Config{
-		Allows: func(streamType string, policy commands.Policy, command string) (known, allowed bool) {
-			t, known := p.types.Type(streamType)
-			return known, known && t.Allows(policy, command)
-		},
+		Allows:  p.allows,
 		Send:    c.sender.Send,
 		SendAll: c.sender.SendAll, Withdraw: c.sender.Withdraw, Ready: c.taking,
 		Refusal: refusal,

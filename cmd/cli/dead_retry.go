@@ -29,7 +29,8 @@ The exit code is 1 when any of them could not be sent, or was turned away.`,
 	}
 	o := operatorsOf(a, cmd)
 	o.decides(cmd)
-	cmd.Flags().StringVar(&ticket, "ticket", "", "`action` to go on after: an id, genesis, or head for the last one; the original's by default")
+	cmd.Flags().StringVar(&ticket, "ticket", "",
+		"`action` to go on after: an id, genesis, or head for the last one; the original's by default")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body, err := o.decision("ticket", ticket)
 		if err != nil {

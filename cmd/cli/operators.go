@@ -68,7 +68,9 @@ const operatorsTime = 30 * time.Second
 const mostAnswered = 64 << 20
 
 // ask makes one request and reads the answer into view. The error is a *problem.Problem when the server says no.
-func (o *operators) ask(ctx context.Context, method, path string, query url.Values, body []byte, view any) (status int, raw []byte, err error) {
+func (o *operators) ask(
+	ctx context.Context, method, path string, query url.Values, body []byte, view any,
+) (status int, raw []byte, err error) {
 	if err := checkScheme("admin-url", o.url); err != nil {
 		return 0, nil, err
 	}

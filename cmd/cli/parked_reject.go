@@ -43,7 +43,8 @@ The exit code is 1 when the command does not wait (any more), or it is not known
 		case o.asJSON:
 			err = o.printJSON(raw)
 		case status == http.StatusOK:
-			_, err = fmt.Fprintf(a.stdout, "%s on %s is rejected at position %s: %s\n", plain(view.Type), view.Stream, view.Position, plain(view.Detail))
+			_, err = fmt.Fprintf(a.stdout, "%s on %s is rejected at position %s: %s\n",
+				plain(view.Type), view.Stream, view.Position, plain(view.Detail))
 		}
 		if err == nil && status == http.StatusAccepted {
 			return errNotKnownYet

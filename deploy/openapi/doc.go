@@ -10,4 +10,6 @@
 // The document is the same bytes for the same types and limits. testdata has the one of the built-in types:
 //
 //	go test ./deploy/openapi -run Golden -update
+//
+// [BuildOperators] describes the API for operators, which is on a listener of its own and knows no types.
 package openapi

@@ -53,6 +53,26 @@ func TestGoldenDocumentOfTheBuiltInTypes(t *testing.T) {
 	require.True(t, bytes.Equal(want, text.Bytes()), "the API's description differs from %s: make generate, and read the difference", file)
 }
 
+// So is that of the operators' API.
+func TestGoldenDocumentOfTheOperatorsAPI(t *testing.T) {
+	t.Parallel()
+	const file = "testdata/operators.json"
+	made, err := openapi.BuildOperators()
+	require.NoError(t, err)
+	_, err = openapitest.New(made)
+	require.NoError(t, err, "it is sound")
+	var text bytes.Buffer
+	require.NoError(t, json.Indent(&text, made, "", "  "))
+	text.WriteByte('\n')
+	if *update {
+		require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, text.Bytes()), "the API's description differs from %s: make generate, and read the difference", file)
+}
+
 func TestTheDocumentIsTheSameEachTime(t *testing.T) {
 	t.Parallel()
 	first := build(t, document.Type(), order.Type())

@@ -32,6 +32,11 @@ func addCommandSchemas(all object) {
 	all["Accepted"] = schemas.Closed("Durable: it will end in exactly one outcome.", object{
 		"id": schemas.Ref("ID"), "stream": schemas.Ref("Stream"), "status": schemas.Constant("accepted"),
 	})
+	addStanding(all)
+}
+
+// addStanding adds where a command stands that has come to no outcome.
+func addStanding(all object) {
 	all["Unknown"] = schemas.Closed("Nothing is known of it, or not yet.", object{
 		"id": schemas.Ref("ID"), "status": schemas.Constant("unknown"),
 	})
