@@ -20,6 +20,12 @@
 // other error lies in the batch: it is split until the culprit is found, which ends as failed. Where lanes
 // are shared out among processes a worker does not take them anew: see [Config.Fenced].
 //
+// # Orders
+//
+// An operator's order to reject what is parked comes as a frame on the lane, and is carried out in its place among the
+// stream's commands: committed before its frame is acknowledged, and without effect when its command waits no more, as
+// when it comes twice. One that cannot be carried out becomes a dead letter.
+//
 // # Time
 //
 // Deadlines of parked commands are counted in the working time of their lane, a clock that advances

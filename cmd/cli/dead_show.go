@@ -51,7 +51,8 @@ func letterText(l *admin.LetterView, now time.Time) string {
 	case l.Command != nil:
 		c := l.Command
 		text += "\nCommand:\n" + fields("  id", c.ID.String(), "  stream", c.Stream.String(), "  type", c.Type,
-			"  ticket", c.Ticket.String(), "  policy", c.Policy, "  actor", c.Actor, "  received", instant(c.ReceivedAt)) + "\nData:\n" + payloadText(&c.Payload, "  ")
+			"  ticket", c.Ticket.String(), "  policy", c.Policy, "  actor", c.Actor, "  received", instant(c.ReceivedAt)) +
+			"\nData:\n" + payloadText(&c.Payload, "  ")
 	case l.Message != nil:
 		m := l.Message
 		text += "\nMessage:\n" + fields("  size", size(m.Size), "  content_type", m.ContentType, "  content_encoding", m.ContentEncoding,

@@ -16,7 +16,8 @@ func BuildOperators() ([]byte, error) {
 		Info: info{
 			Title: "Doorman for operators", Version: "1", Summary: "What waits, and what could not be carried out.",
 			Description: "Bodies are JSON objects of strings; who decides and why (`by`, `why`) is kept, and told to whom it concerns. " +
-				"Errors are RFC 9457 problems, and programs go by their `code`. Sessions are secrets of their clients, and are not shown.\n\n" +
+				"Errors are RFC 9457 problems, and programs go by their `code`. Sessions are secrets of their clients, and are not " +
+				"shown.\n\n" +
 				"There is no password. Pages of other origins are refused, and so is who asks for a host that is no IP address, not " +
 				"localhost, has a dot, and is not configured (`admin_hosts`).",
 		},
