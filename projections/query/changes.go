@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/headers"
 )
@@ -13,10 +14,32 @@ import (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	// changesBatch is how many changes are read at once, so that a page of large ones does not have to be held
-	// as a whole.
-	changesBatch = 100
 )
+
+// pace is how many changes are read at once: few while it is not known how large they are, and as many as have about
+// so many bytes then, so that large ones are not all in memory together.
+type pace uint64
+
+const (
+	fewChanges  pace = 32
+	mostChanges pace = 512
+	paceBytes        = 1 << 20
+)
+
+// next is the pace after these were read.
+func (p pace) next(changes []store.Change) pace {
+	bytes := 0
+	for i := range changes {
+		bytes += len(changes[i].Event.Data)
+	}
+	switch {
+	case bytes > 2*paceBytes:
+		return max(p/4, 4)
+	case bytes < paceBytes/4:
+		return min(4*p, mostChanges)
+	}
+	return p
+}
 
 func (q *Query) getChanges(w http.ResponseWriter, r *http.Request) error {
 	stream, _, err := q.stream(r)
@@ -60,8 +83,9 @@ func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream comma
 	answer := parts{w: w, cache: headers.Revalidate}
 	body := q.body()
 	text := append((*body)[:0], '[')
+	batch := fewChanges
 	for at := after; at < last; {
-		n := min(changesBatch, last-at)
+		n := min(uint64(batch), last-at)
 		changes, err := q.changes(r.Context(), stream, at, n)
 		if err != nil {
 			return answer.failed(err)
@@ -73,7 +97,7 @@ func (q *Query) sendChanges(w http.ResponseWriter, r *http.Request, stream comma
 			view := changes[i].View(q.config.Epoch)
 			text = answer.sent(view.AppendTo(text))
 		}
-		at += n
+		at, batch = at+n, batch.next(changes)
 	}
 	text = append(text, ']')
 	answer.end(text)

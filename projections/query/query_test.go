@@ -40,8 +40,9 @@ type shelf struct {
 	facts    map[commands.ID]aggregate.Fact
 	status   map[commands.ID]store.CommandStatus
 	err      error
-	headErr  bool // of reading a head too; as it is at first
-	after    int  // reads of changes that still succeed, when not 0
+	headErr  bool  // of reading a head too; as it is at first
+	after    int   // reads of changes that still succeed, when not 0
+	asked    []int // how many changes, at each read
 	headed   atomic.Int64
 	lookedUp int
 }
@@ -65,6 +66,7 @@ func (s *shelf) StateBefore(context.Context, commands.Stream, uint64) (store.Sna
 }
 
 func (s *shelf) Changes(_ context.Context, _ commands.Stream, after uint64, limit int) ([]store.Change, error) {
+	s.asked = append(s.asked, limit)
 	if s.after > 0 {
 		if s.after--; s.after == 0 {
 			return nil, store.ErrUnavailable
@@ -117,7 +119,7 @@ func (s *shelf) fill(n, kept int) *store.Record {
 // enlarge gives every change that many bytes of data.
 func (s *shelf) enlarge(size int) {
 	for i := range s.changes {
-		s.changes[i].Event.Data = fmt.Appendf(nil, `"%0*d"`, size, i)
+		s.changes[i].Event.Data = fmt.Appendf(nil, `{"pad":"%0*d"}`, size, i)
 	}
 }
 
@@ -486,6 +488,20 @@ func TestAPageThatBreaksOffBreaksTheConnection(t *testing.T) {
 	})
 	require.True(t, strings.HasPrefix(w.Body.String(), `[{"version":1,`))
 	require.False(t, json.Valid(w.Body.Bytes()), "nobody takes it for a whole page")
+}
+
+// DESIGN section 5, promise 12: how much of a history is read at once hangs on how large it is.
+func TestLargeChangesAreReadAFewAtATime(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int][]int{10: {32, 128, 340}, 200 << 10: {32, 8, 8, 8, 4}} {
+		for _, path := range []string{"/v1/streams/tally/42/events?limit=500", "/v1/streams/tally/42?version=500"} {
+			s := newShelf()
+			s.fill(500, 0)
+			s.enlarge(size)
+			require.Equal(t, 200, over(s).get(t, path).Code)
+			require.Equal(t, want, s.asked[:len(want)], "%s with %d bytes each", path, size)
+		}
+	}
 }
 
 // largest remembers the largest piece in which an answer was written, and how much it was in all.

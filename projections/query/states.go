@@ -59,18 +59,15 @@ func (q *Query) typeOf(stream commands.Stream) (aggregate.Type, error) {
 	return t, nil
 }
 
-// foldBatch is how many events are read at once to fold them.
-const foldBatch = 500
-
 // stateAt folds a stream up to a version, from the newest state that is kept below it.
 func (q *Query) stateAt(ctx context.Context, t aggregate.Type, stream commands.Stream, version uint64) ([]byte, error) {
 	kept, err := q.config.Reader.StateBefore(ctx, stream, version)
 	if err != nil {
 		return nil, fmt.Errorf("read a kept state: %w", err)
 	}
-	state := kept.State
+	state, batch := kept.State, fewChanges
 	for at := kept.Version; at < version; {
-		changes, err := q.changes(ctx, stream, at, min(foldBatch, version-at))
+		changes, err := q.changes(ctx, stream, at, min(uint64(batch), version-at))
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +78,7 @@ func (q *Query) stateAt(ctx context.Context, t aggregate.Type, stream commands.S
 		if state, err = q.folds.fold(ctx, t, state, events); err != nil {
 			return nil, err
 		}
-		at += uint64(len(changes))
+		at, batch = at+uint64(len(changes)), batch.next(changes)
 	}
 	return state, nil
 }
