@@ -164,7 +164,8 @@ func TestContractOverRabbitMQ(t *testing.T) {
 	checker, messages := described(t, p.URL()), messagesDescribed(t, p.URL())
 	client := &http.Client{Transport: checker.Watch(transport)}
 	t.Run("table", func(t *testing.T) {
-		contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(), Client: client})
+		contracttest.Run(t, contracttest.Doorman{URL: p.URL(), Limits: p.limitsView(), Client: client,
+			RejectParked: operator(t, p.AdminURL())})
 	})
 	askMore(t, client, p.URL())
 	askToBeTold(t, client, p.URL())

@@ -85,7 +85,10 @@ await channel.consume(queue, (message) => {
   waiting.push(message);
   wake();
 });
-channel.on("close", () => { throw new Error("the connection was lost: start me again"); });
+channel.on("close", () => { // what was not acknowledged comes again
+  console.error("the connection was lost: start me again");
+  process.exit(1);
+});
 process.on("SIGTERM", () => process.exit(0)); // wherever we are
 console.log("following");
 
