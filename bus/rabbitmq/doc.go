@@ -64,6 +64,22 @@
 // [Tail] tells other processes what has just happened, by the exchange <prefix>.tail and a queue of each
 // subscriber's own that ends with it. It loses what it must.
 //
+// # Commands of other services
+//
+// An [Ingress] consumes what other services publish to the exchange <prefix>.commands, with any routing key, from the
+// quorum queue of that name. Several gateways share it. Up to Config.Prefetch messages are in hand, in any order of
+// settling, and of their bodies as many bytes as there is room for: beyond that the socket is not read. Nothing in them
+// is trusted. Of a body no more is kept than a dead letter keeps, however large it is. Headers that RabbitMQ takes and
+// the client library does not (more than 32 levels, more than 8,192 elements, or a frame that the broker has made one
+// byte too large) would end the connection each time they are delivered, and with it whatever is in hand; they are
+// replaced before the library sees them, which is why TLS is spoken below it here.
+//
+// What comes back again and again is met alone, one message in hand, so that a message that ends whoever reads it hits
+// no others. After 20 returns the broker puts it to the exchange <prefix>.dead.
+//
+// A gateway that cannot take commands for a while gives back what it has in hand and consumes nothing, so that others
+// get it.
+//
 // # Connections
 //
 // Publishing and consuming have separate connections, because a broker that is short of memory stops

@@ -37,10 +37,11 @@ func Drop(ctx context.Context, config Config) error {
 		}
 		problems = append(problems, err)
 	}
+	remove(CommandsExchange)
 	for _, topic := range config.Topics {
 		remove(topic)
 	}
-	for _, exchange := range []string{tailExchange, bus.EventsExchange, bus.OutcomesExchange} {
+	for _, exchange := range []string{tailExchange, bus.EventsExchange, bus.OutcomesExchange, CommandsExchange, deadExchange} {
 		problems = append(problems, channel.ExchangeDelete(config.exchange(exchange), false, false))
 	}
 	remove(claimTopic) // last: until then no other log has the names

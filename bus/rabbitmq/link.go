@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -24,6 +25,7 @@ type link struct {
 	greet     func(*session) error // before the session is used; an error gives it up
 	began     func(*session)       // the session is there to be used
 	blocked   func()               // the broker has stopped taking messages, or takes them again
+	strain    int64                // room for messages of anybody's making, in bytes, which an inlet sees to; 0: there are none
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -39,6 +41,7 @@ type link struct {
 type session struct {
 	conn    *amqp.Connection
 	socket  *cork
+	purse   *purse // of an inlet, where the link has one
 	closes  chan *amqp.Error
 	blocks  chan amqp.Blocking
 	blocked atomic.Pointer[string] // why the broker takes no messages; nil while it does
@@ -202,6 +205,14 @@ func (l *link) dial(attempt int) (*session, error) {
 	s := &session{ended: make(chan struct{})}
 	dialer := net.Dialer{Timeout: l.config.ConnectTimeout}
 	unhook := func() bool { return true }
+	var secure *tls.Config
+	if l.strain > 0 {
+		var err error
+		if url, secure, err = unwrapped(url, l.config.TLS); err != nil {
+			return nil, fmt.Errorf("connect to RabbitMQ at %s: %w", place, err)
+		}
+		s.purse = newPurse(l.strain)
+	}
 	conn, err := amqp.DialConfig(url, amqp.Config{
 		Heartbeat:       l.heartbeat,
 		TLSClientConfig: l.config.TLS,
@@ -214,8 +225,15 @@ func (l *link) dial(attempt int) (*session, error) {
 				return nil, err
 			}
 			unhook = context.AfterFunc(l.ctx, func() { socket.Close() })
+			err = socket.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
+			if s.purse != nil {
+				if secure != nil {
+					socket = tls.Client(socket, secure)
+				}
+				socket = newInlet(socket, s.purse, 2*l.heartbeat)
+			}
 			s.socket = &cork{Conn: socket}
-			return s.socket, socket.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
+			return s.socket, err
 		},
 	})
 	unhook()

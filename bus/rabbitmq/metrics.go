@@ -9,7 +9,7 @@ import (
 
 // Metrics are told what happens on the bus. Its methods are called from many goroutines at once, once a
 // message at most, and must not block. A connection is called by what it is for: publisher, subscriber,
-// exchanges, tail publisher, tail subscriber.
+// exchanges, ingress, tail publisher, tail subscriber.
 type Metrics interface {
 	// Reconnected: there is a connection again after one was lost.
 	Reconnected(connection string)

@@ -55,7 +55,7 @@ func Config(t testing.TB) rabbitmq.Config {
 	}
 	t.Cleanup(func() {
 		const lanes = 64
-		topics := []string{"epoch"} // the claim to the prefix
+		topics := []string{rabbitmq.CommandsExchange, "epoch"} // the last one is the claim to the prefix
 		for i := range lanes {
 			topics = append(topics, bus.LaneTopic(i))
 		}
@@ -74,7 +74,7 @@ func deleteExchanges(t testing.TB, config rabbitmq.Config) {
 	}
 	defer func() { _ = conn.Close() }()
 	channel, err := conn.Channel()
-	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, "tail"} {
+	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, rabbitmq.CommandsExchange, "dead", "tail"} {
 		if err == nil {
 			err = channel.ExchangeDelete(config.Prefix+"."+name, false, false)
 		}
