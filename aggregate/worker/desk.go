@@ -183,10 +183,11 @@ func (d *desk) rebuild() bool {
 // pickUp looks at streams on which something waits: what had been released when a process died, or
 // when a round was undone, goes on. It reports false when the store did not answer.
 func (d *desk) pickUp() bool {
+	const chunk = 256
 	for len(d.again) > 0 {
 		var streams []commands.Stream
 		asked := map[commands.Stream]bool{}
-		for len(d.again) > 0 && len(streams) < min(d.loads, firstLoads) {
+		for len(d.again) > 0 && len(streams) < min(d.loads, chunk) {
 			stream := d.again[0]
 			d.again = d.again[1:]
 			if _, held := d.cache.get(stream); !held && !asked[stream] {

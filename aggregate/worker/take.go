@@ -216,7 +216,7 @@ func (d *desk) present(items []item) (n int, ok bool) {
 
 // How many streams are loaded at once: about as many as have so many bytes.
 const (
-	firstLoads, fewestLoads, mostLoads = 256, 16, 4096
+	firstLoads, fewestLoads, mostLoads = 32, 1, 4096
 	loadBytes                          = 16 << 20
 )
 
