@@ -15,7 +15,7 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// Limits of the issue: how soon something lands again.
+// Limits: how soon something lands again.
 const (
 	afterKill   = 5 * time.Second  // of a process
 	afterFreeze = 15 * time.Second // of a process, and once a database or broker is back
