@@ -20,6 +20,9 @@ const (
 	// The pauses between tries.
 	minRefusalPause = 50 * time.Millisecond
 	maxRefusalPause = time.Second
+	// askEvery is how often a connection asks whether the broker takes messages: one that is short of memory tells
+	// it only to those who publish just then.
+	askEvery = 500 * time.Millisecond
 )
 
 // Exchanges publishes notices to the topic exchanges that other services bind their queues to, over a
@@ -85,7 +88,32 @@ func (e *Exchanges) open(s *session) error {
 		s.cut()
 	})
 	s.outlet, s.returns = channel, channel.NotifyReturn(make(chan amqp.Return, returnsRoom))
+	asking, err := s.conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open a channel: %w", err)
+	}
+	s.run(func() { e.ask(s, asking) })
 	return nil
+}
+
+// ask publishes a message that goes to no queue, now and then: Ready is to tell the truth also of a connection
+// over which there is nothing to say.
+func (e *Exchanges) ask(s *session, channel *amqp.Channel) {
+	ticks := time.NewTicker(askEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-s.ended:
+			return
+		}
+		if s.blocked.Load() != nil {
+			continue
+		}
+		if channel.Publish("", e.config.Prefix+".nobody", false, false, amqp.Publishing{}) != nil {
+			return // with the connection, or for good where it may not be asked
+		}
+	}
 }
 
 // Publish publishes notices in order and returns nil once the broker has confirmed each of them, that is,

@@ -25,17 +25,21 @@ func TestNothingConfirmedIsLostWhenTheBrokerRestarts(t *testing.T) {
 	config := broker.Config()
 	config.ConfirmTimeout = 3 * time.Second
 	all := startLoads(t, config)
+	idle := openExchanges(t, config) // a worker with nothing to tell
 	all.reachMore("a beginning")
 
 	broker.Stop()
 	broker.Start()
 	all.reachMore("life after the restart")
+	require.Eventually(t, func() bool { return idle.Ready() == nil }, patience, blink)
 
 	broker.Starve(true)
 	require.Eventually(t, func() bool { return all.publisher.Ready() != nil }, patience, blink)
 	require.ErrorIs(t, all.publisher.Publish(topic, numbered(0)), bus.ErrUnavailable)
 	require.NoError(t, all.subscriber.Ready(), "consuming goes on")
+	require.Eventually(t, func() bool { return idle.Ready() != nil }, patience, blink, "who publishes nothing hears of it too")
 	broker.Starve(false)
+	require.Eventually(t, func() bool { return idle.Ready() == nil }, patience, blink)
 	all.reachMore("life after hunger")
 	all.requireWhole()
 }

@@ -225,7 +225,9 @@ func TestASubscriptionThatTheBrokerDoesNotAnswerEndsWithItsContext(t *testing.T)
 		require.FailNow(t, "it still waits")
 	}
 	proxy.Mute(false)
-	require.NoError(t, openPublisher(t, config).Publish(topic, numbered(1)))
+	publisher := openPublisher(t, config)
+	// A queue that two make at a time has no leader for a moment, which refuses what is published.
+	require.Eventually(t, func() bool { return publisher.Publish(topic, numbered(1)) == nil }, patience, blink)
 	messages, err := subscriber.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
 	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)), "nobody is left who takes its messages")
