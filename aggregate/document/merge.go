@@ -75,7 +75,7 @@ func appendName(dst []byte, first int, name []byte) []byte {
 // change is one member of a patch.
 type change struct {
 	name, value []byte
-	escaped     bool
+	decoded     []byte // the name
 	done        bool
 }
 
@@ -85,19 +85,21 @@ const fewChanges = 16
 type changes struct {
 	list   []change
 	byName map[string]int // nil for few; names decoded
-	plain  bool           // no name in the list is escaped
 }
 
 func changesOf(patch []byte, room []change) changes {
-	cs := changes{list: room, plain: true}
+	cs := changes{list: room}
 	for r := jsontext.Read(patch); r.Member(); {
-		cs.list = append(cs.list, change{name: r.Name(), value: r.Value(), escaped: r.Escaped()})
-		cs.plain = cs.plain && !r.Escaped()
+		c := change{name: r.Name(), decoded: r.Name(), value: r.Value()}
+		if r.Escaped() {
+			c.decoded = []byte(jsontext.Decode(c.name))
+		}
+		cs.list = append(cs.list, c)
 	}
 	if len(cs.list) > fewChanges {
 		cs.byName = make(map[string]int, len(cs.list))
 		for i := range cs.list {
-			cs.byName[jsontext.Decode(cs.list[i].name)] = i
+			cs.byName[string(cs.list[i].decoded)] = i
 		}
 	}
 	return cs
@@ -105,29 +107,17 @@ func changesOf(patch []byte, room []change) changes {
 
 // find is the change to the member of that name, written as it stands in the target; nil for none.
 func (cs *changes) find(name []byte, escaped bool) *change {
+	if escaped {
+		name = []byte(jsontext.Decode(name))
+	}
 	if cs.byName != nil {
-		if escaped {
-			name = []byte(jsontext.Decode(name))
-		}
 		if i, ok := cs.byName[string(name)]; ok {
 			return &cs.list[i]
 		}
 		return nil
 	}
-	if escaped || !cs.plain {
-		return cs.findDecoded(jsontext.Decode(name))
-	}
 	for i := range cs.list {
-		if bytes.Equal(cs.list[i].name, name) {
-			return &cs.list[i]
-		}
-	}
-	return nil
-}
-
-func (cs *changes) findDecoded(name string) *change {
-	for i := range cs.list {
-		if jsontext.Decode(cs.list[i].name) == name {
+		if bytes.Equal(cs.list[i].decoded, name) {
 			return &cs.list[i]
 		}
 	}
