@@ -24,3 +24,19 @@ type Notice struct {
 	// Persistent has durable queues keep it over a restart of the broker.
 	Persistent bool
 }
+
+// Receipt is what became of a notice that was delivered by itself.
+type Receipt uint8
+
+// The receipts.
+const (
+	Unanswered Receipt = iota // not known: nothing was said of it in time
+	Taken                     // a queue has it
+	Unrouted                  // there is no queue that it could go to
+	Refused                   // a queue would not take it, being full
+	Unsendable                // it cannot be carried, now or ever
+)
+
+func (r Receipt) String() string {
+	return [...]string{"unanswered", "taken", "unrouted", "refused", "unsendable"}[r]
+}

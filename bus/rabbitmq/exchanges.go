@@ -64,7 +64,7 @@ func (c Config) exchange(name string) string {
 	return c.Prefix + "." + name
 }
 
-// open declares what is published to, and the channel. A channel that breaks takes the connection along,
+// open declares what is published to, and the channels. A channel that breaks takes the connection along,
 // which is nobody else's, and the next one declares anew.
 func (e *Exchanges) open(s *session) error {
 	channel, err := s.conn.Channel()
@@ -77,22 +77,35 @@ func (e *Exchanges) open(s *session) error {
 			return fmt.Errorf("declare exchange %s: %w", exchange, err)
 		}
 	}
-	if err := channel.Confirm(false); err != nil {
-		return fmt.Errorf("have publishing confirmed: %w", err)
+	if err := e.confirming(s, channel, func() bool { return false }); err != nil {
+		return err
 	}
-	closes := channel.NotifyClose(make(chan *amqp.Error, 1))
-	s.run(func() {
-		if problem, some := <-closes; some {
-			e.config.Logger.Warn("RabbitMQ closed the channel to the exchanges", "err", problem)
-		}
-		s.cut()
-	})
 	s.outlet, s.returns = channel, channel.NotifyReturn(make(chan amqp.Return, returnsRoom))
 	asking, err := s.conn.Channel()
 	if err != nil {
 		return fmt.Errorf("open a channel: %w", err)
 	}
 	s.run(func() { e.ask(s, asking) })
+	return e.hire(s)
+}
+
+// confirming has the broker confirm what is published on a channel, whose end is that of the connection, unless it was
+// meant.
+func (e *Exchanges) confirming(s *session, channel *amqp.Channel, meant func() bool) error {
+	if err := channel.Confirm(false); err != nil {
+		return fmt.Errorf("have publishing confirmed: %w", err)
+	}
+	closes := channel.NotifyClose(make(chan *amqp.Error, 1))
+	s.run(func() {
+		problem, some := <-closes
+		if meant() {
+			return
+		}
+		if some {
+			e.config.Logger.Warn("RabbitMQ closed the channel to the exchanges", "err", problem)
+		}
+		s.cut()
+	})
 	return nil
 }
 

@@ -49,6 +49,8 @@ type session struct {
 	outlet  *amqp.Channel          // to exchanges, where the connection is for those
 	returns chan amqp.Return       // of that channel: notices that no queue wanted
 
+	couriers chan *courier // that nobody uses at the moment, where the connection is for exchanges
+
 	mu    sync.Mutex
 	over  bool
 	users sync.WaitGroup

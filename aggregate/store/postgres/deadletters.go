@@ -147,9 +147,10 @@ func (s *Store) Decide(ctx context.Context, n uint64, d store.Decision) (store.D
 
 // readUntold takes letters as long as those before come to less than $2 bytes.
 var readUntold = &statement{"read_untold", wholeLetter + `
-  from (select *, sum(octet_length(cause) + octet_length(body)) over (order by n rows unbounded preceding)
-                  - octet_length(cause) - octet_length(body) as before
-          from (select * from dead_letters where not told order by n limit $1::bigint) first) counted
+  from dead_letters
+  join (select n, sum(size) over (order by n rows unbounded preceding) - size as before
+          from (select n, octet_length(cause) + octet_length(body) as size
+                  from dead_letters where not told order by n limit $1::bigint) first) counted using (n)
  where before < $2::bigint
  order by n`}
 

@@ -269,7 +269,7 @@ var letterCrashTests = []test{
 		s := d.crashed()
 		require.Equal(t, want, listed(t, s, store.DeadQuery{Limit: 10}))
 		require.Equal(t, waiting[1:], asked(t, s, 0, 1, 2, 3))
-		require.Equal(t, 2, len(want[1:]))
+		require.Len(t, want, 3)
 		var none aggregate.Fact
 		require.Equal(t, none, facts(t, s, waiting[0].ID)[0], "an ask makes no id known")
 	}},
