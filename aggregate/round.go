@@ -23,8 +23,8 @@ type Result struct {
 	Failures []Failure
 }
 
-// Answer is what a single sender is told without anything being remembered: the earlier outcome again,
-// or that the id is taken by another command.
+// Answer is what a single sender is told: the earlier outcome again, or that the id is taken by another command. It is
+// no outcome, and nothing is remembered of it but whom to answer, until he is.
 type Answer struct {
 	Ruling  Ruling // Repeat or Conflict
 	ID      commands.ID

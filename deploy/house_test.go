@@ -87,8 +87,10 @@ var house = []room{
 
 	{
 		folder: "aggregate/worker/...",
-		may:    []string{"commands", "aggregate", "aggregate/store", "aggregate/store/record", "bus", "bus/frame", "aggregate/worker/..."},
-		tests:  backends,
+		may: []string{
+			"commands", "commands/problem", "aggregate", "aggregate/store", "aggregate/store/record", "bus", "bus/frame", "aggregate/worker/...",
+		},
+		tests: backends,
 	},
 	{
 		folder: "projections/...",

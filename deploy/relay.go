@@ -13,6 +13,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/worker/group"
 	"github.com/ticketed/doorman/aggregate/worker/relay"
 	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/projections/query"
 )
 
 // relayLetGo is how long lanes that go to another worker may wait until what was committed on them is published
@@ -23,6 +24,7 @@ const relayLetGo = 100 * time.Millisecond
 type relaying struct {
 	*Program
 	exchanges *rabbitmq.Exchanges
+	queries   *query.Query // to tell what became of commands
 	counts    relayMetrics
 	current   atomic.Pointer[relay.Relay] // of the newest worker
 }
@@ -34,8 +36,12 @@ func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*rel
 		return nil, err
 	}
 	p.onStop("closing the exchanges", func(context.Context) error { return exchanges.Close() })
-	r := &relaying{Program: p, exchanges: exchanges, counts: newRelayMetrics(p.metrics)}
-	p.metrics.read("doorman_relay_behind", "Positions that were committed here and are not known to be published.", func() int {
+	queries, err := p.queries(nil, nil) // it tells; nobody waits here
+	if err != nil {
+		return nil, err
+	}
+	r := &relaying{Program: p, exchanges: exchanges, queries: queries, counts: newRelayMetrics(p.metrics)}
+	p.metrics.read("doorman_relay_behind", "Positions that were committed here and are not known to be published and answered.", func() int {
 		if now := r.current.Load(); now != nil {
 			return int(now.Behind()) //nolint:gosec // no log is that long
 		}
@@ -48,7 +54,7 @@ func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*rel
 func (r *relaying) worker(config worker.Config) (group.Worker, error) {
 	identity := r.store.Identity()
 	publishing, err := relay.New(relay.Config{
-		Store: r.store, Publisher: r.exchanges, Metrics: r.counts, Log: r.log, Always: r.config.PublishAlways,
+		Store: r.store, Publisher: r.exchanges, Tell: r.queries.Tell, Metrics: r.counts, Log: r.log, Always: r.config.PublishAlways,
 		Source: url.PathEscape(r.config.RabbitMQPrefix) + "/" + url.PathEscape(identity.Epoch),
 	})
 	if err != nil {
@@ -102,8 +108,8 @@ func (w *relayedWorker) publishRest(ctx context.Context) {
 
 // relayMetrics are what a relay tells Prometheus.
 type relayMetrics struct {
-	published, unheard prometheus.Counter
-	took               prometheus.Histogram
+	published, unheard, replied, passedOver prometheus.Counter
+	took                                    prometheus.Histogram
 }
 
 var _ relay.Metrics = relayMetrics{}
@@ -114,6 +120,9 @@ func newRelayMetrics(m *Metrics) relayMetrics {
 			"Events and outcomes that were published to the exchanges, repeats included."),
 		unheard: m.counter("doorman_relay_unheard_total",
 			"Events and outcomes that nobody had bound a queue for, and that therefore were not sent to the broker."),
+		replied: m.counter("doorman_replies_total", "Requesters of other services that were answered, repeats included."),
+		passedOver: m.counter("doorman_replies_passed_over_total",
+			"Answers to requesters whose queues are gone, or would not take them."),
 		took: m.histogram("doorman_relay_seconds",
 			"Time from a commit to the broker's confirmation of all that is published of it.", latencies),
 	}
@@ -123,6 +132,12 @@ func newRelayMetrics(m *Metrics) relayMetrics {
 func (m relayMetrics) Published(confirmed, unheard int) {
 	m.published.Add(float64(confirmed))
 	m.unheard.Add(float64(unheard))
+}
+
+// Replied is relay.Metrics'.
+func (m relayMetrics) Replied(sent, passedOver int) {
+	m.replied.Add(float64(sent))
+	m.passedOver.Add(float64(passedOver))
 }
 
 // Took is relay.Metrics'.

@@ -26,6 +26,7 @@ type memory struct {
 	streams map[commands.Stream]*store.Record
 	parked  []*aggregate.Waiting
 	dead    []store.DeadLetter
+	asks    []store.Ask
 	commits int
 	lookups int
 
@@ -189,6 +190,7 @@ func (m *memory) commit(b *store.Batch) (store.Range, error) {
 		m.known[w.ID] = aggregate.Fact{Standing: aggregate.Parked, Stream: w.Stream, Hash: w.Hash}
 	}
 	m.dead = append(m.dead, b.Dead...)
+	m.asks = append(m.asks, b.Asks...)
 	return store.Range{First: first, Last: uint64(len(m.log))}, nil
 }
 

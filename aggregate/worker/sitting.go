@@ -77,7 +77,13 @@ func (s *sitting) batch(lanes map[int]*lane) *store.Batch {
 		b.Dead = append(b.Dead, store.DeadLetter{At: s.round.Now, Reason: commands.Malformed, Cause: a.broken.Error(),
 			Envelope: &commands.Envelope{Command: commands.Command{Data: a.message.Payload}}})
 	}
-	if !s.clocks && len(b.Outcomes)+len(b.Park)+len(b.Dead) == 0 {
+	for i := range r.Answers {
+		if a := &r.Answers[i]; a.ReplyTo != "" {
+			b.Asks = append(b.Asks, store.Ask{Stream: a.Stream, ID: a.ID, ReplyTo: a.ReplyTo, CorrelationID: a.CorrelationID,
+				Conflict: a.Ruling == aggregate.Conflict})
+		}
+	}
+	if !s.clocks && len(b.Outcomes)+len(b.Park)+len(b.Dead)+len(b.Asks) == 0 {
 		return nil
 	}
 	for _, l := range lanes {

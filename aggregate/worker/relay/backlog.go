@@ -51,6 +51,15 @@ func (b *backlog) settle(end uint64) {
 	b.unsettled = false
 }
 
+// skip passes over a commit of which nothing is wanted, when there is nothing to do before it.
+func (b *backlog) skip(covered store.Range) bool {
+	if b.unsettled || b.gap || len(b.kept) > 0 || b.let > b.at {
+		return false
+	}
+	b.at = max(b.at, covered.Last)
+	return true
+}
+
 // put adds a commit, or lets it go.
 func (b *backlog) put(covered store.Range, outcomes []*commands.Outcome, now time.Time) {
 	if b.unsettled || b.gap {

@@ -19,6 +19,8 @@ type Store interface {
 	End(ctx context.Context) (uint64, error)
 	Head(ctx context.Context, stream commands.Stream) (record *store.Record, ok bool, err error)
 	SaveRelayed(ctx context.Context, claims []store.Claim) error
+	Status(ctx context.Context, ids []commands.ID) ([]store.CommandStatus, error)
+	store.Replies
 }
 
 // Publisher hands notices to the broker. Several relays may use one at once.
@@ -28,28 +30,38 @@ type Publisher interface {
 	Publish(ctx context.Context, notices []bus.Notice) error
 	// Offer publishes one notice and tells, once it is confirmed, whether any queue wanted it.
 	Offer(ctx context.Context, notice bus.Notice) (wanted bool, err error)
+	// Deliver publishes each notice by itself, and tells what became of each, as far as that is known within the time.
+	// It waits for a broker that is away. On an error any of them may have been published.
+	Deliver(ctx context.Context, notices []bus.Notice, within time.Duration) ([]bus.Receipt, error)
 }
 
-// Metrics is told what a relay does. Calls come from one goroutine.
+// Metrics is told what a relay does.
 type Metrics interface {
 	// Published counts notices that were confirmed, and those that nobody listened to, which did not travel.
 	Published(confirmed, unheard int)
 	// Took is the time from a commit's telling to the confirmation of all that is to be published of it.
 	Took(time.Duration)
+	// Replied counts requesters who were told what became of their commands, and those who could not be: their queues
+	// are gone, or would not take it. Calls may come at the same time.
+	Replied(sent, passedOver int)
 }
 
 type noMetrics struct{}
 
 func (noMetrics) Published(int, int) {}
 func (noMetrics) Took(time.Duration) {}
+func (noMetrics) Replied(int, int)   {}
 
 // Config is what a relay needs. Store, Publisher and Source are required.
 type Config struct {
 	Store     Store
 	Publisher Publisher
 	Source    string // of all events, a URI reference (CloudEvents)
-	Metrics   Metrics
-	Log       *slog.Logger
+	// Tell says what became of a command as of now, as GET /v1/commands/{id} does. Without it a rejection is told
+	// without what its sender missed.
+	Tell    func(context.Context, *commands.Outcome) (commands.CommandView, error)
+	Metrics Metrics
+	Log     *slog.Logger
 
 	// Always publishes everything without asking whether anybody listens.
 	Always bool
@@ -60,7 +72,14 @@ type Config struct {
 	BatchBytes   int           // bytes of them, about; 4 MiB by default
 	SaveEvery    time.Duration // how often checkpoints are saved while they move; 250 ms by default
 	AskEvery     time.Duration // how often an exchange with an audience is asked whether it has one still; 5 s by default
-	Drain        time.Duration // how long Shutdown publishes what was committed, at most; 5 s by default
+
+	KeepReplies   int           // replies that may wait to be told; 4,096 by default, and KeepBytes of them
+	KeepWaiting   int           // requesters that may wait for commands to come to their end, beside the first of each; 65,536 by default
+	KeepAside     int           // replies that may wait for queues to take them; 16,384 by default, and KeepBytes of them
+	ReplyTime     time.Duration // how long the others wait for the broker to say what becomes of one; 2 s by default
+	ReplyPatience time.Duration // how long a queue is tried that does not take its replies; 10 s by default (DESIGN section 4)
+
+	Drain time.Duration // how long Shutdown publishes what was committed, at most; 5 s by default
 	// An idle relay whose checkpoint is IdleLag positions behind the log's end, since other workers commit, reads
 	// on after IdleAfter, so that its successor need not; 20,000 and 5 s by default.
 	IdleLag   int
@@ -74,7 +93,17 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Tell == nil {
+		epoch := ""
+		if c.Store != nil {
+			epoch = c.Store.Identity().Epoch
+		}
+		c.Tell = func(_ context.Context, o *commands.Outcome) (commands.CommandView, error) {
+			return commands.ViewOutcome(epoch, o), nil
+		}
+	}
 	for field, value := range map[*int]int{
+		&c.KeepReplies: 4096, &c.KeepWaiting: 64 << 10, &c.KeepAside: 16 << 10,
 		&c.KeepOutcomes: 32 << 10, &c.KeepBytes: 32 << 20, &c.Batch: 2048, &c.BatchBytes: 4 << 20, &c.IdleLag: 20_000,
 	} {
 		if *field == 0 {
@@ -82,6 +111,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	for field, value := range map[*time.Duration]time.Duration{
+		&c.ReplyTime: 2 * time.Second, &c.ReplyPatience: 10 * time.Second,
 		&c.SaveEvery: 250 * time.Millisecond, &c.AskEvery: 5 * time.Second, &c.Drain: 5 * time.Second, &c.IdleAfter: 5 * time.Second,
 	} {
 		if *field == 0 {
@@ -101,8 +131,9 @@ func (c *Config) Validate() error {
 	wrong(c.Store == nil, "Store is required")
 	wrong(c.Publisher == nil, "Publisher is required")
 	wrong(c.Source == "", "Source is required")
-	wrong(min(c.KeepOutcomes, c.KeepBytes, c.Batch, c.BatchBytes, c.IdleLag) < 0,
-		"KeepOutcomes, KeepBytes, Batch, BatchBytes and IdleLag are 1 at least")
-	wrong(min(c.SaveEvery, c.AskEvery, c.Drain, c.IdleAfter) < 0, "SaveEvery, AskEvery, Drain and IdleAfter are not below 0")
+	wrong(min(c.KeepOutcomes, c.KeepBytes, c.Batch, c.BatchBytes, c.IdleLag, c.KeepReplies, c.KeepWaiting, c.KeepAside) < 0,
+		"KeepOutcomes, KeepBytes, Batch, BatchBytes, IdleLag, KeepReplies, KeepWaiting and KeepAside are 1 at least")
+	wrong(min(c.SaveEvery, c.AskEvery, c.Drain, c.IdleAfter, c.ReplyTime, c.ReplyPatience) < 0,
+		"SaveEvery, AskEvery, Drain, IdleAfter, ReplyTime and ReplyPatience are not below 0")
 	return errors.Join(problems...)
 }

@@ -1,6 +1,7 @@
 // Package relay publishes what a worker committed to the topic exchanges that other services bind their queues
-// to: every event that landed, and every outcome (DESIGN section 4). The log is the outbox: nothing is written
-// twice, and how far each lane has been published is a checkpoint in the store.
+// to: every event that landed, and every outcome; and it answers those who asked for an answer, each in a queue of
+// his own (DESIGN section 4). The log is the outbox: nothing is written twice, and how far each lane has been
+// published and answered is a checkpoint in the store.
 //
 //	r, err := relay.New(relay.Config{Store: s, Publisher: exchanges, Source: "doorman/" + epoch})
 //	w, err := worker.New(worker.Config{…, Acquired: r.Acquired, Observe: […, r.Observe]})
@@ -17,8 +18,12 @@
 //	told, in memory   ─────────────┐ let go            ┌──── told again
 //	read from the log              └───────────────────┘
 //
-// When lanes are taken ([Relay.Acquired]) it begins so as well: it reads the log from the lowest checkpoint of its
-// lanes to the end, each lane from its own on, and only then goes on with what it is told.
+// There are two such sequences, one for the exchanges and one for answers, each with a place of its own in the log: a
+// queue that is bound to the exchanges and holds up what is published there holds up no answer, and the other way
+// round. The checkpoint is that of the one behind.
+//
+// When lanes are taken ([Relay.Acquired]) they begin so as well: they read the log from the lowest
+// checkpoint of the lanes to the end, each lane from its own on, and only then go on with what is told.
 //
 // # At least once, first deliveries in order
 //
@@ -54,4 +59,25 @@
 // This holds where messages are routed by their keys, as by topic exchanges and everything that is bound to them by
 // key. An exchange that is bound to them and routes by headers may want one message of a key and not another:
 // whoever has one sets [Config.Always].
+//
+// # Answers
+//
+// Whoever sent a command with a reply address is told its outcome there, at least once, with a message id that is the
+// same each time he is told the same. Who sent it first is found in the outcome itself, which the log keeps. Who sent
+// it again, or another command under its id, is a row that the worker wrote with the batch in which that was judged:
+//
+//	asked for          told
+//	a settled command  its outcome, at once
+//	a parked command   its outcome, when that comes by here; beyond 64 requesters rate_limited, at once
+//	a taken id         id_conflict, at once
+//
+// The row is deleted once the answer is confirmed. Rows are read when lanes are taken, and after commits that
+// brought some. As they survive whoever wrote them, so does the promise, over restarts and takeovers.
+//
+// An answer goes to one queue, which is somebody else's and may be full, gone or without a leader. Answers are
+// therefore delivered one by one, each with its own receipt. A queue that is gone is passed over; one that does not
+// take what it is sent is tried aside for 10 s, where nobody else waits for it, and then passed over at each
+// refusal until it takes something. What is kept aside is bounded: beyond that, answers to such queues are passed over
+// at once. While a queue is tried, the checkpoint waits for it, so what is published meanwhile may be repeated by
+// whoever takes the lanes over then.
 package relay

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/commands"
 )
@@ -28,9 +29,18 @@ func (p place) before(q place) bool {
 	return p.outcome < q.outcome || p.outcome == q.outcome && p.event < q.event
 }
 
+// emitter publishes events and outcomes to the exchanges.
+type emitter struct {
+	cfg      *Config
+	identity store.Identity
+	events   audience
+	outcomes audience
+	tickets  tickets
+	scratch  scratch
+}
+
 // scratch is memory that is used again.
 type scratch struct {
-	batch   []*commands.Outcome
 	notices []bus.Notice
 	keys    map[key]struct{}
 }
@@ -38,7 +48,7 @@ type scratch struct {
 type key struct{ stream, kind string }
 
 // emit publishes what is to be said about outcomes, and returns once that is confirmed.
-func (r *Relay) emit(ctx context.Context, batch []*commands.Outcome) error {
+func (r *emitter) emit(ctx context.Context, batch []*commands.Outcome) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -106,7 +116,7 @@ func outcomePlaces(o *commands.Outcome) (n int, kind func(i int) string) {
 // ask finds out from which message of a batch on somebody listens: everything before that one reaches nobody. It
 // publishes the first message of each routing key by itself until one is wanted, and counts that one; see the
 // package comment.
-func (r *Relay) ask(
+func (r *emitter) ask(
 	ctx context.Context, batch []*commands.Outcome, a *audience,
 	places func(*commands.Outcome) (int, func(int) string), notice func(o *commands.Outcome, i int) (bus.Notice, error),
 ) (from place, wanted int, err error) {
@@ -156,7 +166,7 @@ func (r *Relay) ask(
 }
 
 // event is the message about one event of a landing.
-func (r *Relay) event(o *commands.Outcome, i int) bus.Notice {
+func (r *emitter) event(o *commands.Outcome, i int) bus.Notice {
 	e := commands.NewCloudEvent(r.cfg.Source, r.identity.Epoch, o, i)
 	return bus.Notice{
 		Exchange: bus.EventsExchange, RoutingKey: commands.EventKey(o.Stream.Type, e.Type), MessageID: e.ID,
@@ -166,7 +176,7 @@ func (r *Relay) event(o *commands.Outcome, i int) bus.Notice {
 
 // outcome is the message about an outcome: what GET /v1/commands/{id} tells of it, without state and missed changes.
 // In order are those whose landings before it were all told.
-func (r *Relay) outcome(ctx context.Context, o *commands.Outcome, inOrder bool) (bus.Notice, error) {
+func (r *emitter) outcome(ctx context.Context, o *commands.Outcome, inOrder bool) (bus.Notice, error) {
 	view := commands.ViewOutcome(r.identity.Epoch, o)
 	if !o.Landed() {
 		if err := r.tickets.fill(ctx, &view, inOrder); err != nil {

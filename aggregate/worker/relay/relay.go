@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
@@ -13,34 +11,18 @@ import (
 
 // Relay publishes the outcomes of the lanes that one worker holds. It is used once: New, Start, Shutdown.
 type Relay struct {
-	cfg      Config
-	identity store.Identity
+	cfg        Config
+	events     *sequence
+	replies    *replies
+	checkpoint *checkpoint
 
-	mu       sync.Mutex
-	backlog  backlog
-	taken    []store.Claim // by the worker, to be begun with; nil when there is nothing new
-	stopping bool
-
-	wake chan struct{} // holds a token when there is something to look at
+	mu   sync.Mutex
+	turn uint64 // how often lanes were taken
 
 	lifecycle sync.Mutex
 	life      context.Context // until it is to end at once
 	over      context.CancelFunc
 	ended     chan struct{} // closed when nothing is published any more; nil before Start
-
-	at   atomic.Uint64 // everything of the lanes up to here is published
-	told atomic.Uint64 // the newest position that is known to be there
-
-	// What follows belongs to the goroutine that publishes.
-	claims   []store.Claim // as they were taken
-	from     map[int]uint64
-	saved    uint64
-	save     schedule
-	rest     time.Time // since when there was nothing to do; zero: there is
-	events   audience
-	outcomes audience
-	tickets  tickets
-	scratch  scratch
 }
 
 // New makes a relay; nothing is published before Start.
@@ -49,10 +31,27 @@ func New(cfg Config) (*Relay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Relay{cfg: cfg, identity: cfg.Store.Identity(), wake: make(chan struct{}, 1), tickets: newTickets(cfg.Store)}
-	r.backlog = backlog{mostOutcomes: cfg.KeepOutcomes, mostBytes: cfg.KeepBytes}
+	r := &Relay{cfg: cfg}
 	r.life, r.over = context.WithCancel(context.Background())
+	identity := cfg.Store.Identity()
+	saving := make(chan struct{}, 1)
+	moved := func() { signal(saving) }
+	emitter := &emitter{cfg: &r.cfg, identity: identity, tickets: newTickets(cfg.Store)}
+	r.events = newSequence(r.life, &r.cfg, identity.Lanes, "published", moved)
+	r.events.emit = emitter.emit
+	r.replies = newReplies(r.life, &r.cfg, identity, moved)
+	r.checkpoint = &checkpoint{cfg: &r.cfg, wake: saving, reached: r.reached}
 	return r, nil
+}
+
+// reached tells up to where everything is published and everybody answered.
+func (r *Relay) reached() (at, turn uint64) {
+	at, turn = r.events.reached()
+	told, sameTurn := r.replies.reached()
+	if turn != sameTurn {
+		return 0, 0
+	}
+	return min(at, told), turn
 }
 
 // Start begins to publish once there are lanes. It does not wait for anything.
@@ -65,28 +64,53 @@ func (r *Relay) Start() {
 	}
 }
 
+func (r *Relay) run() {
+	defer close(r.ended)
+	saving, over := context.WithCancel(context.Background())
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		r.checkpoint.run(saving)
+	}()
+	var publishing sync.WaitGroup
+	publishing.Go(r.events.run)
+	publishing.Go(r.replies.run)
+	publishing.Wait()
+	over()
+	<-saved
+}
+
 // Acquired tells that the worker has taken its lanes, with their checkpoints. It does not block.
 func (r *Relay) Acquired(claims []store.Claim) {
 	r.mu.Lock()
-	r.taken = claims
-	r.backlog.unsure()
-	r.mu.Unlock()
-	r.signal()
+	defer r.mu.Unlock()
+	if len(claims) == 0 {
+		return
+	}
+	r.turn++
+	taken := holding{claims, r.turn}
+	r.checkpoint.acquired(taken)
+	r.replies.seq.acquired(taken)
+	r.events.acquired(taken)
 }
 
 // Observe tells of a commit of the worker, after it, in order of position. It does not block, and keeps the
 // outcomes, which must not change any more.
 func (r *Relay) Observe(covered store.Range, result *aggregate.Result) {
-	r.mu.Lock()
-	r.backlog.put(covered, result.Outcomes, time.Now())
-	r.mu.Unlock()
-	r.known(covered.Last)
-	r.signal()
+	asked := false
+	for i := range result.Answers {
+		asked = asked || result.Answers[i].ReplyTo != ""
+	}
+	r.replies.observe(covered, result.Outcomes, asked)
+	r.events.observe(covered, result.Outcomes)
 }
 
-// Behind is how many positions lie between the newest commit that is known here and what is published.
+// Behind is how many positions lie between the newest commit that is known here and what is published and answered.
 func (r *Relay) Behind() uint64 {
-	told, at := r.told.Load(), r.at.Load()
+	told, at := r.events.told.Load(), r.events.at.Load()
+	if answered, turn := r.replies.reached(); turn > 0 {
+		at = min(at, answered)
+	}
 	return max(told, at) - at
 }
 
@@ -97,14 +121,12 @@ func (r *Relay) Shutdown(ctx context.Context) error {
 	r.lifecycle.Lock()
 	ended := r.ended
 	r.lifecycle.Unlock()
-	r.mu.Lock()
-	r.stopping = true
-	r.mu.Unlock()
+	r.events.stop()
+	r.replies.seq.stop()
 	if ended == nil {
 		r.over()
 		return nil
 	}
-	r.signal()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Drain)
 	defer cancel()
 	select {
@@ -118,11 +140,4 @@ func (r *Relay) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("relay: %d positions behind: what is not published yet, the next owner of the lanes publishes", behind)
 	}
 	return nil
-}
-
-func (r *Relay) signal() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }

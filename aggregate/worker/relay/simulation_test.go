@@ -24,11 +24,15 @@ func TestEventsArriveInOrderWhateverHappens(t *testing.T) {
 		seed := rapid.Uint64().Draw(rt, "seed") // rapid itself cannot draw in a bubble
 		synctest.Test(t, func(*testing.T) {
 			s := &simulation{t: rt, w: newWorld(), random: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // it is to be repeatable
+			s.askers = newAskers(s)
 			wrong = s.run()
 			for _, q := range s.w.queues {
 				if q.exchange == bus.EventsExchange && wrong == nil {
 					wrong = s.w.check(q)
 				}
+			}
+			if wrong == nil {
+				wrong = s.askers.check(s.w)
 			}
 		})
 		require.NoError(rt, wrong)
@@ -41,6 +45,7 @@ type simulation struct {
 	w      *world
 	at     [lanes]*owner // who holds a lane
 	gone   []*owner      // their lanes were taken over
+	askers *askers
 }
 
 func (s *simulation) upTo(most int) int { return s.random.IntN(most + 1) }
@@ -60,6 +65,7 @@ func (s *simulation) run() error {
 	for _, o := range s.gone {
 		o.line.thaw()
 	}
+	s.askers.finish()
 	for _, o := range s.gone {
 		_ = o.relay.Shutdown(context.Background()) // what it lacks the last owner has
 	}
@@ -73,6 +79,7 @@ func (s *simulation) takeOver(taken []int) {
 		c.IdleLag, c.IdleAfter = 5, time.Second
 		c.AskEvery = time.Duration(s.upTo(1000)) * time.Millisecond
 		c.SaveEvery = time.Duration(1+s.upTo(500)) * time.Millisecond
+		c.KeepReplies, c.KeepWaiting, c.KeepAside = 1+s.upTo(10), 1000, 1+s.upTo(30)
 	}, taken...)
 	for _, lane := range taken {
 		if old := s.at[lane]; old != nil {
@@ -84,7 +91,15 @@ func (s *simulation) takeOver(taken []int) {
 
 func (s *simulation) step() {
 	w := s.w
-	switch s.upTo(13) {
+	switch s.upTo(17) {
+	case 10:
+		s.askers.ask()
+	case 11:
+		s.askers.park()
+	case 12:
+		s.askers.settle()
+	case 13:
+		s.askers.moods()
 	case 0:
 		s.takeOver([][]int{{0}, {1, 2}, {3}, {0, 1, 2, 3}, {2, 3}}[s.upTo(4)])
 	case 1: // the same worker again, as after it lost its connection
@@ -151,8 +166,9 @@ func (s *simulation) commit() {
 			} else {
 				batch = append(batch, landing(stream, s.upTo(3)))
 			}
+			s.askers.first(batch[len(batch)-1])
 		}
-		o.commit(batch...)
+		s.askers.committed(batch, o.commit(batch...))
 		if s.upTo(2) == 0 {
 			time.Sleep(time.Millisecond)
 		}

@@ -31,6 +31,11 @@ type world struct {
 	away     bool // the store
 	reads    int  // of the log
 
+	requesters map[string]*requester
+	asks       []store.Ask
+	numbers    uint64 // of asks
+	parked     map[commands.ID]bool
+
 	queues []*queue
 	broken int           // messages until the broker fails; below 0: it does not
 	slow   time.Duration // per message
@@ -46,7 +51,7 @@ type queue struct {
 }
 
 func newWorld() *world {
-	return &world{broken: -1, versions: map[commands.Stream]uint64{}, heads: map[commands.Stream]commands.ID{}}
+	return &world{broken: -1, requesters: map[string]*requester{}, parked: map[commands.ID]bool{}, versions: map[commands.Stream]uint64{}, heads: map[commands.Stream]commands.ID{}}
 }
 
 func (w *world) Identity() store.Identity { return store.Identity{Epoch: "e1", Lanes: lanes} }
@@ -218,15 +223,20 @@ func (l *line) thaw() {
 	}
 }
 
-func (l *line) Offer(ctx context.Context, n bus.Notice) (bool, error) {
+// await waits while the line is frozen.
+func (l *line) await(ctx context.Context) error {
 	l.mu.Lock()
 	thawed := l.thawed
 	l.mu.Unlock()
 	if thawed != nil {
 		<-thawed // whatever the context says
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+	return ctx.Err()
+}
+
+func (l *line) Offer(ctx context.Context, n bus.Notice) (bool, error) {
+	if err := l.await(ctx); err != nil {
+		return false, err
 	}
 	return l.send(n)
 }
