@@ -117,8 +117,10 @@ func (t *Tail) write(s *session) {
 		case <-t.wake:
 		case <-changed:
 			continue
-		case problem := <-closes: // the connection is nobody else's
-			t.config.Logger.Warn("RabbitMQ closed the channel to the tail", "err", problem)
+		case problem, some := <-closes: // the connection is nobody else's
+			if some {
+				t.config.Logger.Warn("RabbitMQ closed the channel to the tail", "err", problem)
+			}
 			s.cut()
 			return
 		case <-s.ended:

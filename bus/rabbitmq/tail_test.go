@@ -1,7 +1,9 @@
 package rabbitmq_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strconv"
 	"testing"
 	"time"
@@ -149,4 +151,17 @@ func TestASubscriptionToTheTailEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, tail.Subscribe(t.Context(), nil, nil), bus.ErrClosed)
 	_, err := rabbitmq.NewTail(rabbitmq.Config{})
 	require.ErrorContains(t, err, "URL")
+}
+
+func TestLeavingIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	config := rabbitmqtest.Config(t)
+	var log bytes.Buffer
+	config.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	for range 20 {
+		tail := openTail(t, config)
+		listen(t, tail, "all")
+		require.NoError(t, tail.Close())
+	}
+	require.Empty(t, log.String())
 }
