@@ -98,7 +98,11 @@ export function share(options: ShareOptions = {}): Sharing {
         watcher.event(n, data);
       },
       live(yes, problem) {
-        post({ t: 'live', yes, problem });
+        try {
+          post({ t: 'live', yes, problem });
+        } catch {
+          post({ t: 'live', yes }); // The problem is one that cannot be copied, as a Response.
+        }
         watcher.live(yes, problem);
       },
     };

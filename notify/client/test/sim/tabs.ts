@@ -78,14 +78,14 @@ export class Page {
       close: () => this.ports.delete(name),
       postMessage: (data: any) => {
         if (this.dead) return;
+        const copy = structuredClone(data); // Throws for what cannot be copied.
         for (const p of this.origin.pages) {
           const other = p != this && p.ports.get(name);
-          const text = JSON.stringify(data, (_, v) => (v === undefined ? null : v));
           if (!other) continue;
           const { time, slow } = this.origin;
           const due = Math.max(this.#sent.get(p) ?? 0, time.now + slow());
           this.#sent.set(p, due);
-          time.after(due - time.now, () => p.run(() => other.onmessage?.({ data: JSON.parse(text) })));
+          time.after(due - time.now, () => p.run(() => other.onmessage?.({ data: structuredClone(copy) })));
         }
       },
     };

@@ -13,6 +13,8 @@ class Browser extends Stage {
   origin = new Origin(this.time);
   connections = 0;
   made = 0;
+  /** What ends the connections that are open, as the browser tells of it. */
+  ends = new Set<(why?: any) => void>();
   /** How long what the server tells is on its way, in ms. */
   slow = () => 0;
   tabs: { page: Page; client: Client }[] = [];
@@ -32,11 +34,14 @@ class Browser extends Stage {
           last = Math.max(last, this.time.now + this.slow());
           this.time.after(last - this.time.now, () => page.run(() => over || fn()));
         };
+        const end = (why?: any) => way(() => on.end(why));
+        this.ends.add(end);
         const stop = wire.listen(ask, poll, { open: () => way(() => on.open()), mark: (m) => way(() => on.mark(m)),
-          event: (n, d) => way(() => on.event(n, d)), end: (w) => way(() => on.end(w)) });
+          event: (n, d) => way(() => on.event(n, d)), end: (w) => end(w) });
         return () => {
           this.connections--;
           over = true;
+          this.ends.delete(end);
           stop();
         };
       },
@@ -280,6 +285,21 @@ test('tabs that open beside each other on a slow machine are all told what they 
     assert.deepEqual(known, [5, 5, 5, 5], `seed ${seed}`);
     assert.equal(b.connections, 1, `seed ${seed}`);
   }
+});
+
+test('a problem that cannot be told to other tabs stops nothing', async () => {
+  const b = new Browser();
+  const tabs = [b.open(), b.open()];
+  for (const t of tabs) t.client.stream('journal/1');
+  await b.pass(1000);
+  const problem = { detail: 'no credential', retry() {} }; // As a Response that auth has thrown.
+  const over = [...b.ends];
+  for (const end of over) end({ problem });
+  assert.equal(over.length, 1);
+  await b.pass(5000);
+  const h = send(tabs[1]!.client, 'after');
+  await b.pass(2000);
+  assert.equal(h.status, 'landed');
 });
 
 test('without Web Locks each tab has its own connection', async () => {
