@@ -87,10 +87,14 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 		return err
 	}
 	p.health.checks = d.checks()
-	if gateway {
-		return d.serveClients(ctx, clients{d.door, d.waiters, d.feed, watchedHere{d.tail.interests, d.feed}, d.listing, d.taking}, routes)
+	if !gateway {
+		return nil
 	}
-	return nil
+	err = d.serveClients(ctx, clients{d.door, d.waiters, d.feed, watchedHere{d.tail.interests, d.feed}, d.listing, d.taking}, routes)
+	if err != nil {
+		return err
+	}
+	return d.startIngress(ctx, config)
 }
 
 // claimPrefix sees to it that the names on the broker are those of this process's log alone, before anything is

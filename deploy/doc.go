@@ -16,6 +16,11 @@
 // which overrides defaults. Secrets can be read from a mounted file (DOORMAN_POSTGRES_URL_FILE). A name
 // that is no setting is an error, and all errors are told at once.
 //
+// # Commands of other services
+//
+// A gateway over RabbitMQ has a second door: it consumes what other services publish (ingress.go) and hands it to where
+// the first one does. It closes before that one, when the program stops.
+//
 // # Two listeners
 //
 // Clients talk to the first one. The second is for operators: metrics, profiles. Health is told on both.

@@ -81,15 +81,16 @@ type Ingress struct {
 	end    context.CancelFunc
 	ended  chan struct{}
 
+	tried     chan struct{}         // closed when it was tried for the first time to consume
 	problem   atomic.Pointer[error] // why nothing is consumed; nil while something is
 	inHand    atomic.Int64
 	closeOnce sync.Once
 	purse     atomic.Pointer[purse]
 }
 
-// NewIngress connects, and returns once that is done. It gives up with the context, or after Config.ConnectTimeout,
-// or at once when the broker refuses. The exchange <prefix>.commands and its queue are made whenever they are not
-// there.
+// NewIngress connects, makes the exchange <prefix>.commands and its queue, and returns once that is done. It gives up
+// with the context, or after Config.ConnectTimeout, or at once when the broker refuses. A queue that does not answer,
+// or that somebody made otherwise, is nothing to give up for: it is tried again, and Ready tells.
 func NewIngress(ctx context.Context, config IngressConfig, taker Taker) (*Ingress, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func NewIngress(ctx context.Context, config IngressConfig, taker Taker) (*Ingres
 	def(&config.Room, DefaultIngressRoom)
 	def(&config.Patience, DefaultIngressPatience)
 	config.Config = config.withDefaults()
-	i := &Ingress{config: config, taker: taker, ceased: make(chan struct{}), ended: make(chan struct{})}
+	i := &Ingress{config: config, taker: taker, tried: make(chan struct{}), ceased: make(chan struct{}), ended: make(chan struct{})}
 	i.ctx, i.cease = context.WithCancel(context.Background())
 	i.over, i.end = context.WithCancel(context.Background())
 	i.link = newLink(&i.config.Config, "ingress", consumeHeartbeat)
@@ -110,6 +111,14 @@ func NewIngress(ctx context.Context, config IngressConfig, taker Taker) (*Ingres
 	}
 	i.trouble(errNotYet)
 	go i.run()
+	patience := time.NewTimer(config.ConnectTimeout)
+	defer patience.Stop()
+	select {
+	case <-i.tried:
+	case <-patience.C:
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), i.Close())
+	}
 	return i, nil
 }
 
@@ -174,28 +183,34 @@ func (i *Ingress) run() {
 	defer close(i.ended)
 	cease := sync.OnceFunc(func() { close(i.ceased) })
 	defer cease()
-	pause := minBackoff
+	tried := sync.OnceFunc(func() { close(i.tried) })
+	pause, first := minBackoff, true
 	for i.ctx.Err() == nil {
 		session, _, changed := i.link.state()
 		if session == nil {
 			i.await(changed, i.config.MaxBackoff)
 			continue
 		}
-		if i.taker.Ready() != nil {
+		if !first && i.taker.Ready() != nil {
 			i.trouble(nil) // what keeps messages from being taken is told elsewhere
 			i.await(session.ended, readyEvery)
 			continue
 		}
 		stay, err := i.open(session)
-		if err != nil {
+		if err != nil && i.ctx.Err() == nil {
 			i.trouble(err)
 			i.config.Logger.Warn("cannot consume commands", "err", err)
+		}
+		first = false
+		if err != nil {
+			tried()
 			i.await(i.ctx.Done(), pause)
 			pause = min(2*pause, i.config.MaxBackoff)
 			continue
 		}
 		pause = minBackoff
 		i.trouble(nil)
+		tried()
 		stay.consume(cease)
 	}
 }

@@ -78,6 +78,14 @@ func (in *Ingress) change(do func()) {
 	in.moved.Broadcast()
 }
 
+// UnderWay is how many messages were handed over to the bus, which has not said of all their commands what became of
+// them.
+func (in *Ingress) UnderWay() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.underWay
+}
+
 // Take takes messages in the order in which they came, and returns without waiting.
 func (in *Ingress) Take(deliveries []Delivery) {
 	var send batch

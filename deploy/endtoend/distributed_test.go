@@ -50,11 +50,13 @@ func deleteQueues(t *testing.T, url, prefix string) {
 		_, err := channel.QueueDelete(fmt.Sprintf("%s.lane.%d", prefix, lane), false, false, false)
 		require.NoError(t, err)
 	}
-	for _, exchange := range []string{"tail", "events", "outcomes"} {
+	for _, exchange := range []string{"tail", "events", "outcomes", "commands", "dead"} {
 		require.NoError(t, channel.ExchangeDelete(prefix+"."+exchange, false, false))
 	}
-	_, err = channel.QueueDelete(prefix+".epoch", false, false, false) // the claim to the prefix
-	require.NoError(t, err)
+	for _, queue := range []string{"commands", "epoch"} { // the last is the claim to the prefix
+		_, err = channel.QueueDelete(prefix+"."+queue, false, false, false)
+		require.NoError(t, err)
+	}
 }
 
 // beside is the place of another process of the same deployment.
