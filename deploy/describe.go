@@ -24,13 +24,15 @@ func (p *Program) describe(routes *http.ServeMux) error {
 	}
 	plain, has := publicText, welcome.Links{}
 	if broker {
-		messages, err := asyncapi.Build(asyncapi.Config{Types: p.types, Examples: tried, Prefix: p.config.RabbitMQPrefix})
+		messages, err := asyncapi.Build(asyncapi.Config{
+			Types: p.types, Examples: tried, Prefix: p.config.RabbitMQPrefix, Limits: p.limitsView(),
+		})
 		if err != nil {
 			return fmt.Errorf("describe what goes over RabbitMQ: %w", err)
 		}
 		has.Messages = "/asyncapi.json"
 		routes.Handle("GET "+has.Messages, newDescription(messages))
-		plain += "GET  /asyncapi.json                    what goes over RabbitMQ, for other services, as AsyncAPI 3.0\n"
+		plain += "GET  /asyncapi.json                    what other services send and are told over RabbitMQ, as AsyncAPI 3.0\n"
 	} else {
 		routes.HandleFunc("/asyncapi.json", noBroker)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/document"
 	"github.com/ticketed/doorman/aggregate/order"
+	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/asyncapi"
 	"github.com/ticketed/doorman/deploy/asyncapi/asyncapitest"
 	"github.com/ticketed/doorman/deploy/chains"
@@ -21,11 +22,14 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden document")
 
+// usual are the limits that are kept by default.
+var usual = commands.LimitsView{MaxArray: 256, MaxBody: 256 << 10, MaxDepth: 32, ParkSeconds: 30}
+
 func build(t *testing.T, prefix string, types ...aggregate.Type) []byte {
 	t.Helper()
 	registry, err := aggregate.NewRegistry(types...)
 	require.NoError(t, err)
-	text, err := asyncapi.Build(asyncapi.Config{Types: registry, Examples: chains.All(registry), Prefix: prefix})
+	text, err := asyncapi.Build(asyncapi.Config{Types: registry, Examples: chains.All(registry), Prefix: prefix, Limits: usual})
 	require.NoError(t, err)
 	return text
 }
@@ -132,7 +136,7 @@ func TestEveryEventIsTold(t *testing.T) {
 			Messages map[string]struct {
 				Bindings struct {
 					AMQP struct {
-						Key string `json:"x-routing-key"`
+						Key string `json:"x-routing-key"` //nolint:tagliatelle // AsyncAPI's way
 					}
 				}
 				Examples []struct {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/bus/rabbitmq"
+	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/schemas"
 )
@@ -20,6 +22,7 @@ type Config struct {
 	Examples map[string][]chains.Chain
 	// Prefix begins all names on the broker.
 	Prefix string
+	Limits commands.LimitsView
 }
 
 type object = schemas.Object
@@ -67,6 +70,7 @@ func Build(config Config) ([]byte, error) {
 		Channels: map[string]object{}, Operations: map[string]object{},
 		Components: components{Schemas: b.vocabulary(), Messages: object{}},
 	}
+	b.addCommands()
 	b.addEvents()
 	b.addOutcomes()
 	b.prune()
@@ -165,13 +169,18 @@ func encode(v any) ([]byte, error) {
 }
 
 func (b *builder) overview() string {
-	return fmt.Sprintf("Doorman lets commands in, in order, by the *tickets* that they carry, and appends what lands to its streams. "+
-		"This is what it tells other services over RabbitMQ; commands are sent over HTTP (`/openapi.json`).\n\n"+
-		"Bind a durable queue of your own to `%s.%s` or `%s.%s`: what is published from then on comes to it, at least once, "+
+	return fmt.Sprintf("Doorman lets commands in, in order, by the *tickets* that they carry: the id of the action that the sender "+
+		"believes came last on the stream, or \"genesis\" where nothing has happened yet. What lands is appended to the stream's events. "+
+		"What arrives before its predecessor waits for it, %d seconds unless its type says otherwise; who comes too late is told what was "+
+		"missed and the ticket to try again with.\n\n"+
+		"Publish commands to `%[2]s.%[3]s`, under ids that you make, and consume the answers from the queue that you name in reply_to. "+
+		"Bind a durable queue of your own to `%[2]s.%[4]s` or `%[2]s.%[5]s`: what is published from then on comes to it, at least once, "+
 		"first deliveries of a stream in order. What comes twice has the same message_id, and an event a `cloudEvents_sequence` that "+
 		"was seen already on its stream. Acknowledge after you have saved what came of a message. A queue that is full and refuses "+
 		"(`reject-publish`) is tried for 10 seconds and then passed over, so that it stops nobody else: give yours room.\n\n"+
 		"AsyncAPI has no words for the properties of AMQP's messages: they are in each message's binding as `x-properties`, "+
-		"and its routing key as `x-routing-key`. Bodies are JSON as in RFC 7493.",
-		b.config.Prefix, bus.EventsExchange, b.config.Prefix, bus.OutcomesExchange)
+		"and its routing key as `x-routing-key`; where a location says `$message.header#/reply_to`, that property is meant. "+
+		"Bodies are JSON as in RFC 7493, %[6]d bytes and %[7]d levels of nesting at most; unknown and duplicate members are refused.",
+		b.config.Limits.ParkSeconds, b.config.Prefix, rabbitmq.CommandsExchange, bus.EventsExchange, bus.OutcomesExchange,
+		b.config.Limits.MaxBody, b.config.Limits.MaxDepth)
 }

@@ -255,7 +255,7 @@ func getDocument() operation {
 }
 
 func getMessages() operation {
-	return described("messages", "What goes over RabbitMQ", "AsyncAPI 3.0: what other services are told over RabbitMQ.")
+	return described("messages", "What goes over RabbitMQ", "AsyncAPI 3.0: what other services send and are told over RabbitMQ.")
 }
 
 // described is how a document is told.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"slices"
 	"strings"
 	"sync"
@@ -128,8 +129,8 @@ func (c *Checker) contentFits(at string, told object, m *Message) error {
 			return fmt.Errorf("%s: %w", place[strings.LastIndexByte(place, '/')+1:], err)
 		}
 	}
-	if want := told["contentType"]; want != nil && m.Properties["content_type"] != nil && m.Properties["content_type"] != want {
-		return fmt.Errorf("its content type is %v, not %v", m.Properties["content_type"], want)
+	if err := typeFits(told["contentType"], m.Properties["content_type"]); err != nil {
+		return err
 	}
 	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(m.Body))
 	if err != nil {
@@ -137,6 +138,18 @@ func (c *Checker) contentFits(at string, told object, m *Message) error {
 	}
 	if err := c.Validate(at+"/payload", body); err != nil {
 		return fmt.Errorf("its body: %w", err)
+	}
+	return nil
+}
+
+// typeFits: who names a content type names that one, whatever parameters it has.
+func typeFits(want, named any) error {
+	text, some := named.(string)
+	if !some {
+		return nil
+	}
+	if kind, _, err := mime.ParseMediaType(text); err != nil || kind != want {
+		return fmt.Errorf("its content type is %s, not %v", text, want)
 	}
 	return nil
 }
@@ -191,7 +204,7 @@ func (c *Checker) Observe(m *Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.complaints) < maxComplaints {
-		c.complaints = append(c.complaints, fmt.Sprintf("exchange %q key %q %v %v %.500s:\n%v",
+		c.complaints = append(c.complaints, fmt.Sprintf("exchange %q key %q %v %v %.500s:\n%.4000v",
 			m.Exchange, m.RoutingKey, m.Properties, m.Headers, m.Body, err))
 	}
 }

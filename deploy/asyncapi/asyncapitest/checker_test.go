@@ -20,7 +20,9 @@ func described(t *testing.T) []byte {
 	t.Helper()
 	types, err := aggregate.NewRegistry(order.Type(), document.Type())
 	require.NoError(t, err)
-	text, err := asyncapi.Build(asyncapi.Config{Types: types, Examples: chains.All(types), Prefix: "doorman"})
+	text, err := asyncapi.Build(asyncapi.Config{
+		Types: types, Examples: chains.All(types), Prefix: "doorman", Limits: commands.LimitsView{MaxArray: 2},
+	})
 	require.NoError(t, err)
 	return text
 }
@@ -55,7 +57,34 @@ func outcome(status, body string) func(*asyncapitest.Message) {
 	}
 }
 
+// sent makes it one that somebody sends.
+func sent(body string) func(*asyncapitest.Message) {
+	return func(m *asyncapitest.Message) {
+		m.Exchange, m.RoutingKey, m.Headers, m.Body = "doorman.commands", "any", map[string]any{"mine": 7}, []byte(body)
+		m.Properties = map[string]any{"content_type": "application/json; charset=utf-8", "reply_to": "shop.replies", "app_id": "shop"}
+	}
+}
+
+// reply makes it an answer.
+func reply(contentType, body string) func(*asyncapitest.Message) {
+	return func(m *asyncapitest.Message) {
+		m.Exchange, m.RoutingKey, m.Headers, m.Body = "", "shop.replies", nil, []byte(body)
+		m.Properties["content_type"] = contentType
+	}
+}
+
+func both(changes ...func(*asyncapitest.Message)) func(*asyncapitest.Message) {
+	return func(m *asyncapitest.Message) {
+		for _, change := range changes {
+			change(m)
+		}
+	}
+}
+
 const (
+	submit  = `{"stream":"order/7","type":"submit","ticket":"genesis"}`
+	refused = `{"type":"/problems/malformed","title":"t","status":400,"code":"malformed"}`
+
 	id     = "01900000-0000-7000-8000-000000000001"
 	landed = `{"id":"` + id + `","stream":"order/7","type":"submit","status":"landed","position":"e-7","version":1,"ticket":"` + id + `"}`
 )
@@ -89,6 +118,18 @@ func TestWhatIsNotInTheDocumentIsFound(t *testing.T) {
 		"a member missing":        {body(`{}`), "its body"},
 		"no JSON":                 {body(`{`), "no JSON"},
 		"a state":                 {outcome("landed", strings.Replace(landed, `"version"`, `"state":{},"version"`, 1)), "its body"},
+		"a command":               {sent(submit), ""},
+		"two":                     {sent("[" + submit + "," + submit + "]"), ""},
+		"three":                   {sent("[" + submit + "," + submit + "," + submit + "]"), "it is no array"},
+		"an unknown command":      {sent(`{"stream":"order/7","type":"fly","ticket":"genesis"}`), "it is no order.submit"},
+		"of another type":         {sent(`{"stream":"document/7","type":"submit","ticket":"genesis"}`), "it is no order.submit"},
+		"with strange data":       {sent(`{"stream":"order/7","type":"submit","ticket":"genesis","data":{"x":1}}`), "it is no order.submit"},
+		"answered into a lane":    {both(sent(submit), property("reply_to", "doorman.lane.3")), "x-properties"},
+		"compressed":              {both(sent(submit), property("content_encoding", "gzip")), "x-properties"},
+		"sent as text":            {both(sent(submit), property("content_type", "text/plain")), "x-properties"},
+		"an answer":               {reply("application/json", landed), ""},
+		"a refusal":               {reply("application/problem+json", refused), ""},
+		"a refusal as an outcome": {reply("application/json", refused), "it is no refused"},
 		"landed, by its key not":  {outcome("rejected", landed), "its body"},
 	} {
 		t.Run(name, func(t *testing.T) {
