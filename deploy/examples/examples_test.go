@@ -5,11 +5,10 @@ package examples
 import (
 	"database/sql"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,8 +21,8 @@ import (
 // orders is how many orders are sent: enough to be killed among them.
 const orders = 30
 
-// The examples do what the page says, by its own commands, though they are killed with kill -9 while they are at it: the
-// table is that of the streams themselves.
+// The examples do what the page says, by its own commands, though they are killed with kill -9 while they are at it:
+// every order is seen through once, and the table is that of the streams themselves.
 func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 	t.Parallel()
 	for _, language := range []struct {
@@ -32,7 +31,7 @@ func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 	}{{"Python", "python", fromSQLite}, {"Node.js", "node", fromJSON}, {"Go", "go", fromJSON}} {
 		t.Run(language.title, func(t *testing.T) {
 			t.Parallel()
-			follow := commandOf(t, language.title)
+			follow, send := commandsOf(t, language.title)
 			d := newDoorman(t)
 			before := d.order(t) // there was something before anybody followed
 			shop := newShop(t, d, language.folder)
@@ -40,22 +39,25 @@ func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 			following := shop.run(t, follow)
 			following.says("following")
 			d.goOn(t, before)
-			for n := range orders {
-				if n == orders/2 {
-					shop.await(t, "some of it is in the table", func() bool { return len(language.table(t, shop.folder)) > 1 })
-					following.kill()
-					following = shop.run(t, follow)
-				}
-				d.goOn(t, d.order(t))
-			}
+			sending := shop.run(t, strings.Replace(send, "10", "30", 1))
+			sending.says("again with ticket") // a stale command was rejected, and is under way anew
+			sending.kill()
+			following.kill()
 
-			want := d.streams(t)
+			following = shop.run(t, follow)
+			following.says("following")
+			sending = shop.run(t, send)
+			sending.ends("all is settled")
+			shop.run(t, send).ends("all is settled") // there is nothing left to do
+
+			want := d.streams(t, before)
 			require.Len(t, want, orders+1)
 			shop.await(t, "the table is that of the streams", func() bool {
 				got := language.table(t, shop.folder)
 				return reflect.DeepEqual(got, want)
 			})
 			following.terminate()
+			d.eachOnce(t, before)
 		})
 	}
 }
@@ -75,9 +77,6 @@ type line struct {
 func fromJSON(t *testing.T, folder string) map[string]row {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(folder, "orders.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nothing has come yet
-	}
 	require.NoError(t, err)
 	var table map[string]row
 	require.NoError(t, json.Unmarshal(text, &table))
@@ -131,7 +130,7 @@ func (d *doorman) land(t *testing.T, stream commands.Stream, kind string, ticket
 }
 
 // streams are what the orders look like to Doorman.
-func (d *doorman) streams(t *testing.T) map[string]row {
+func (d *doorman) streams(t *testing.T, before commands.Stream) map[string]row {
 	t.Helper()
 	table := map[string]row{}
 	for _, stream := range d.catalog(t) {
@@ -150,6 +149,11 @@ func (d *doorman) streams(t *testing.T) map[string]row {
 			r.Lines[l.SKU] = l.line
 		}
 		table[stream.String()] = r
+		if stream != before {
+			require.Equal(t, "submitted", state.Status)
+			require.EqualValues(t, 4, view.Version, "two lines, a change and a submission, each of them once")
+			require.Equal(t, map[string]line{"A1": {3, 1250}, "B2": {1, 300}}, r.Lines)
+		}
 	}
 	return table
 }

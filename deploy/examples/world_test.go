@@ -4,6 +4,7 @@ package examples
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,6 +94,27 @@ func (d *doorman) log(t *testing.T) (all []*commands.Outcome) {
 	}
 }
 
+// eachOnce: what the senders did landed once for each order, and was stale once for each.
+func (d *doorman) eachOnce(t *testing.T, before commands.Stream) {
+	t.Helper()
+	counts := map[commands.Stream]map[string]int{}
+	for _, o := range d.log(t) {
+		if o.Stream == before {
+			continue
+		}
+		of := counts[o.Stream]
+		if of == nil {
+			of = map[string]int{}
+			counts[o.Stream] = of
+		}
+		of[cmp.Or(string(o.Reason), o.Type)]++
+	}
+	require.Len(t, counts, orders)
+	for stream, of := range counts {
+		require.Equal(t, map[string]int{"add_line": 2, "change_line": 1, "submit": 1, "stale_ticket": 1}, of, stream)
+	}
+}
+
 // shop is where the processes of a service are at home.
 type shop struct {
 	name, folder string // of its queues, and where its files are
@@ -107,7 +130,7 @@ func newShop(t *testing.T, d *doorman, code string) *shop {
 	channel, err := rabbitmqtest.Connect(t).Channel()
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		for _, queue := range []string{".events"} {
+		for _, queue := range []string{".events", ".replies"} {
 			// The broker may say that it has an error of its own while the queue lets go of its reader.
 			require.Eventually(t, func() bool {
 				if channel.IsClosed() {
@@ -213,6 +236,14 @@ func (p *process) says(text string) {
 	}
 }
 
+// ends waits until it has ended by itself, well, and has said something.
+func (p *process) ends(text string) {
+	p.t.Helper()
+	p.says(text)
+	p.awaitEnd()
+	require.True(p.t, p.command.ProcessState.Success(), "%s: %s", p.command.ProcessState, p.text())
+}
+
 func (p *process) awaitEnd() {
 	p.t.Helper()
 	select {
@@ -236,12 +267,16 @@ func (p *process) terminate() {
 	p.awaitEnd()
 }
 
-// commandOf is the command of the page for a language.
-func commandOf(t *testing.T, title string) string {
+// commandsOf are the commands of the page for a language: to follow, and to send.
+func commandsOf(t *testing.T, title string) (follow, send string) {
 	t.Helper()
 	page, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	_, part, found := strings.Cut(string(page), "\n### "+title+"\n")
 	require.True(t, found, title)
-	return regexp.MustCompile(`(?m)^    (.+)$`).FindStringSubmatch(part)[1]
+	lines := regexp.MustCompile(`(?m)^    (.+)$`).FindAllStringSubmatch(part, 2)
+	require.Len(t, lines, 2)
+	follow, send = lines[0][1], lines[1][1]
+	require.True(t, slices.Contains(strings.Fields(strings.ReplaceAll(send, "=", " ")), "10"), send)
+	return follow, send
 }

@@ -1,9 +1,10 @@
 // Command go is a service in Go that uses Doorman over RabbitMQ, with Watermill's own watermill-amqp and nothing of
 // Doorman's:
 //
-//	go run . follow // keeps a table of all orders, from the events
+//	go run . send -orders 10   // sends orders, and sees each of them through
+//	go run . follow            // keeps a table of all orders, from the events
 //
-// The table is in a JSON file, and it may be killed at any moment and started again.
+// Each keeps what it must not forget in a JSON file, and may be killed at any moment and started again.
 package main
 
 import (
@@ -20,9 +21,14 @@ func main() {
 	// On SIGTERM it ends between two messages; on kill -9 wherever it is, which is as good.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("say what to do: follow")
-	if len(os.Args) > 1 && os.Args[1] == "follow" {
-		err = follow(ctx)
+	err := errors.New("say what to do: send or follow")
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "send":
+			err = send(ctx, os.Args[2:])
+		case "follow":
+			err = follow(ctx)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
