@@ -5,6 +5,7 @@ package bus
 const (
 	EventsExchange   = "events"   // every event that landed
 	OutcomesExchange = "outcomes" // every outcome
+	DeadExchange     = "dead"     // every dead letter
 )
 
 // Notice is one message for whoever wants to know: it goes to every queue that is bound to its exchange for
@@ -16,6 +17,8 @@ type Notice struct {
 	RoutingKey  string // 255 bytes at most, as is MessageID
 	MessageID   string
 	ContentType string
+	// ContentEncoding is of an original that was encoded; nothing of ours is.
+	ContentEncoding string
 	// CorrelationID is what whoever asked called the question.
 	CorrelationID string
 	// Headers are text, numbers (not unsigned ones of 32 or 64 bits), truth values, times or nil.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ticketed/doorman/aggregate/worker"
+	"github.com/ticketed/doorman/aggregate/worker/deadletters"
 	"github.com/ticketed/doorman/aggregate/worker/group"
 	"github.com/ticketed/doorman/aggregate/worker/relay"
 	"github.com/ticketed/doorman/bus/rabbitmq"
@@ -26,6 +27,7 @@ type relaying struct {
 	exchanges *rabbitmq.Exchanges
 	queries   *query.Query // to tell what became of commands
 	counts    relayMetrics
+	letters   *deadletters.Follower
 	current   atomic.Pointer[relay.Relay] // of the newest worker
 }
 
@@ -41,6 +43,12 @@ func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*rel
 		return nil, err
 	}
 	r := &relaying{Program: p, exchanges: exchanges, queries: queries, counts: newRelayMetrics(p.metrics)}
+	r.letters, err = deadletters.New(deadletters.Config{Store: p.store, Publisher: exchanges, Told: r.counts.letters, Log: p.log})
+	if err != nil {
+		return nil, err
+	}
+	r.letters.Start()
+	p.onStop("telling of dead letters", r.letters.Shutdown)
 	p.metrics.read("doorman_relay_behind", "Positions that were committed here and are not known to be published and answered.", func() int {
 		if now := r.current.Load(); now != nil {
 			return int(now.Behind()) //nolint:gosec // no log is that long
@@ -61,7 +69,7 @@ func (r *relaying) worker(config worker.Config) (group.Worker, error) {
 		return nil, err
 	}
 	config.Acquired = publishing.Acquired
-	config.Observe = append(slices.Clip(config.Observe), publishing.Observe)
+	config.Observe = append(slices.Clip(config.Observe), publishing.Observe, r.letters.Observe)
 	working, err := worker.New(config)
 	if err != nil {
 		return nil, err
@@ -108,8 +116,8 @@ func (w *relayedWorker) publishRest(ctx context.Context) {
 
 // relayMetrics are what a relay tells Prometheus.
 type relayMetrics struct {
-	published, unheard, replied, passedOver prometheus.Counter
-	took                                    prometheus.Histogram
+	published, unheard, replied, passedOver, dead, deadPassedOver prometheus.Counter
+	took                                                          prometheus.Histogram
 }
 
 var _ relay.Metrics = relayMetrics{}
@@ -123,6 +131,9 @@ func newRelayMetrics(m *Metrics) relayMetrics {
 		replied: m.counter("doorman_replies_total", "Requesters of other services that were answered, repeats included."),
 		passedOver: m.counter("doorman_replies_passed_over_total",
 			"Answers to requesters whose queues are gone, or would not take them."),
+		dead: m.counter("doorman_dead_letters_told_total", "Dead letters that other services were told of, repeats included."),
+		deadPassedOver: m.counter("doorman_dead_letters_passed_over_total",
+			"Dead letters that somebody's queue would not take. They are kept all the same."),
 		took: m.histogram("doorman_relay_seconds",
 			"Time from a commit to the broker's confirmation of all that is published of it.", latencies),
 	}
@@ -138,6 +149,12 @@ func (m relayMetrics) Published(confirmed, unheard int) {
 func (m relayMetrics) Replied(sent, passedOver int) {
 	m.replied.Add(float64(sent))
 	m.passedOver.Add(float64(passedOver))
+}
+
+// letters counts what was told of dead letters.
+func (m relayMetrics) letters(told, passedOver int) {
+	m.dead.Add(float64(told))
+	m.deadPassedOver.Add(float64(passedOver))
 }
 
 // Took is relay.Metrics'.

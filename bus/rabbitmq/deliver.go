@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -156,6 +157,9 @@ func (d *delivery) run(ctx context.Context) error {
 	if err := d.e.awaitRoom(ctx, d.s); err != nil {
 		return err
 	}
+	if err := d.awaitGrave(ctx); err != nil {
+		return err
+	}
 	var c *courier
 	select {
 	case c = <-d.s.couriers:
@@ -188,6 +192,24 @@ func (d *delivery) run(ctx context.Context) error {
 		if n := &d.notices[i]; d.receipts[i] == bus.Taken && back[address{n.RoutingKey, n.MessageID}] {
 			d.receipts[i] = bus.Unrouted
 		}
+	}
+	return nil
+}
+
+// awaitGrave waits for the queue for dead letters, where there are some, but not for long.
+func (d *delivery) awaitGrave(ctx context.Context) error {
+	if !slices.ContainsFunc(d.todo, func(i int) bool { return d.notices[i].Exchange == bus.DeadExchange }) {
+		return nil
+	}
+	over := time.NewTimer(d.within)
+	defer over.Stop()
+	select {
+	case <-d.s.grave:
+	case <-over.C:
+	case <-ctx.Done():
+		return unknown(ctx)
+	case <-d.s.ended:
+		return errLost
 	}
 	return nil
 }

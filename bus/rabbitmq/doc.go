@@ -61,6 +61,10 @@
 // to which other services bind queues. Whether anybody has bound one cannot be known beforehand: the protocol
 // tells only by returning a mandatory message, which would have reached whoever did.
 //
+// What goes to one queue of somebody's own, as an answer does, is delivered one by one, each with what became of it
+// ([Exchanges.Deliver]); so is what goes to <prefix>.dead, the exchange for what could not be carried out. To that one
+// a bounded queue of the same name is bound, for those who come later and look.
+//
 // [Tail] tells other processes what has just happened, by the exchange <prefix>.tail and a queue of each
 // subscriber's own that ends with it. It loses what it must.
 //

@@ -38,6 +38,7 @@ func Drop(ctx context.Context, config Config) error {
 		problems = append(problems, err)
 	}
 	remove(CommandsExchange)
+	remove(bus.DeadExchange)
 	for _, topic := range config.Topics {
 		remove(topic)
 	}

@@ -37,8 +37,8 @@ type Exchanges struct {
 	refusals refusals
 }
 
-// NewExchanges connects, declares the exchanges <prefix>.events and <prefix>.outcomes, durable and of type
-// topic, and returns once that is done. It gives up with the context, or after Config.ConnectTimeout, or at
+// NewExchanges connects, declares the exchanges <prefix>.events, <prefix>.outcomes and <prefix>.dead, durable and of
+// type topic, and returns once that is done. It gives up with the context, or after Config.ConnectTimeout, or at
 // once when the broker refuses. From then on it connects again whenever the connection is lost.
 func NewExchanges(ctx context.Context, config Config) (*Exchanges, error) {
 	if err := config.Validate(); err != nil {
@@ -71,7 +71,7 @@ func (e *Exchanges) open(s *session) error {
 	if err != nil {
 		return fmt.Errorf("open a channel: %w", err)
 	}
-	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange} {
+	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, bus.DeadExchange} {
 		exchange := e.config.exchange(name)
 		if err := channel.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
 			return fmt.Errorf("declare exchange %s: %w", exchange, err)
@@ -86,6 +86,8 @@ func (e *Exchanges) open(s *session) error {
 		return fmt.Errorf("open a channel: %w", err)
 	}
 	s.run(func() { e.ask(s, asking) })
+	s.grave = make(chan struct{})
+	s.run(func() { e.dig(s) })
 	return e.hire(s)
 }
 
@@ -280,7 +282,7 @@ func (r *refusals) taken(n *bus.Notice) {
 
 // sendable says why a notice cannot be sent; nil when it can.
 func sendable(n *bus.Notice) error {
-	for _, name := range []string{n.RoutingKey, n.MessageID, n.ContentType, n.CorrelationID} {
+	for _, name := range []string{n.RoutingKey, n.MessageID, n.ContentType, n.ContentEncoding, n.CorrelationID} {
 		if len(name) > maxName {
 			return fmt.Errorf("%.20s… has %d bytes and may have %d", name, len(name), maxName)
 		}
@@ -299,7 +301,7 @@ func sendable(n *bus.Notice) error {
 		return fmt.Errorf("it has %d bytes and may have %d", size, maxBody)
 	}
 	switch n.Exchange {
-	case "", bus.EventsExchange, bus.OutcomesExchange:
+	case "", bus.EventsExchange, bus.OutcomesExchange, bus.DeadExchange:
 	default:
 		return fmt.Errorf("there is no exchange %s", n.Exchange)
 	}

@@ -18,7 +18,7 @@ const (
 	// prefix.
 	CommandsExchange = "commands"
 	// deadExchange is where the broker puts what came back too often.
-	deadExchange = "dead"
+	deadExchange = bus.DeadExchange
 
 	// deliveryLimit is how often a message of another service may come back before the broker takes it away. Nothing
 	// that was accepted is in that queue.

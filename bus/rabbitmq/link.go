@@ -50,6 +50,7 @@ type session struct {
 	returns chan amqp.Return       // of that channel: notices that no queue wanted
 
 	couriers chan *courier // that nobody uses at the moment, where the connection is for exchanges
+	grave    chan struct{} // closed when the queue for dead letters is there, or cannot be made
 
 	mu    sync.Mutex
 	over  bool

@@ -169,7 +169,7 @@ func unreadable(l *store.DeadLetter) bool {
 }
 
 func viewMessage(m *store.Message) *MessageView {
-	v := &MessageView{Payload: payloadOf(withoutSessions(m.Body)), Size: m.Size, ContentType: m.ContentType,
+	v := &MessageView{Payload: payloadOf(commands.WithoutSessions(m.Body)), Size: m.Size, ContentType: m.ContentType,
 		ContentEncoding: m.ContentEncoding, MessageID: m.MessageID, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo,
 		UserID: m.UserID, Exchange: m.Exchange, RoutingKey: m.RoutingKey}
 	if json.Valid(m.Properties) {

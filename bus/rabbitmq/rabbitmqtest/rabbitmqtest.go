@@ -55,7 +55,7 @@ func Config(t testing.TB) rabbitmq.Config {
 	}
 	t.Cleanup(func() {
 		const lanes = 64
-		topics := []string{rabbitmq.CommandsExchange, "epoch"} // the last one is the claim to the prefix
+		topics := []string{rabbitmq.CommandsExchange, bus.DeadExchange, "epoch"} // the last one is the claim to the prefix
 		for i := range lanes {
 			topics = append(topics, bus.LaneTopic(i))
 		}
