@@ -49,7 +49,8 @@ func (p *Program) newRelaying(ctx context.Context, config rabbitmq.Config) (*rel
 	}
 	r.letters.Start()
 	p.onStop("telling of dead letters", r.letters.Shutdown)
-	p.metrics.read("doorman_relay_behind", "Positions that were committed here and are not known to be published and answered.", func() int {
+	const behind = "Positions that were committed here and are not known to be published and answered."
+	p.metrics.read("doorman_relay_behind", behind, func() int {
 		if now := r.current.Load(); now != nil {
 			return int(now.Behind()) //nolint:gosec // no log is that long
 		}

@@ -103,8 +103,9 @@ func (b *batch) write(ctx context.Context, s *session) error {
 
 func publishing(n *bus.Notice) amqp.Publishing {
 	p := amqp.Publishing{
-		Headers: n.Headers, MessageId: n.MessageID, ContentType: n.ContentType, ContentEncoding: n.ContentEncoding, CorrelationId: n.CorrelationID,
-		DeliveryMode: amqp.Transient, Body: n.Body,
+		Headers: n.Headers, MessageId: n.MessageID, ContentType: n.ContentType, ContentEncoding: n.ContentEncoding,
+		CorrelationId: n.CorrelationID,
+		DeliveryMode:  amqp.Transient, Body: n.Body,
 	}
 	if n.Persistent {
 		p.DeliveryMode = amqp.Persistent

@@ -19,6 +19,8 @@ const (
 	// storeTime is how long the store may take to answer, brokerTime how long the broker may.
 	storeTime  = 10 * time.Second
 	brokerTime = 5 * time.Second
+	// goodbyeTime is how long letters are told when it has to end.
+	goodbyeTime = time.Second
 )
 
 // Store is what a follower needs of a store.Store.
@@ -124,8 +126,8 @@ func (f *Follower) Observe(_ store.Range, result *aggregate.Result) {
 	}
 }
 
-// Shutdown tells what there is, as long as the context lasts, and returns. What is left others tell. It is safe to call
-// twice.
+// Shutdown tells what there is, for a second at most and as long as the context lasts, and returns. What is left others
+// tell. It is safe to call twice.
 func (f *Follower) Shutdown(ctx context.Context) error {
 	f.lifecycle.Lock()
 	ended := f.ended
@@ -139,6 +141,8 @@ func (f *Follower) Shutdown(ctx context.Context) error {
 	if ended == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
+	defer cancel()
 	select {
 	case <-ended:
 	case <-ctx.Done():

@@ -239,6 +239,31 @@ func TestLettersThatNobodyTakesArePassedOverInTheEnd(t *testing.T) {
 	}
 }
 
+// A broker that is away does not use up the time that others have to end.
+func TestTheEndDoesNotWaitForABrokerThatIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.bury(failed())
+		f, err := deadletters.New(deadletters.Config{Store: w, Publisher: away{}})
+		require.NoError(t, err)
+		f.Start()
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, f.Shutdown(t.Context()))
+		require.Equal(t, time.Second, time.Since(began))
+		require.False(t, w.letters[0].Told)
+	})
+}
+
+// away is a broker that is waited for.
+type away struct{}
+
+func (away) Deliver(ctx context.Context, _ []bus.Notice, _ time.Duration) ([]bus.Receipt, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 func TestWhatCannotBeCarriedIsPassedOverAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
