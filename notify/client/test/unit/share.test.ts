@@ -4,70 +4,10 @@ import { test } from 'node:test';
 import { Client } from '../../src/client.ts';
 import { feeds } from '../../src/feed.ts';
 import { share } from '../../src/share.ts';
-import { Stage } from '../sim/wire.ts';
+import type { Tab } from '../sim/browser.ts';
+import { Browser } from '../sim/browser.ts';
 import type { Page } from '../sim/tabs.ts';
-import { Origin } from '../sim/tabs.ts';
 import { chance } from '../sim/time.ts';
-
-class Browser extends Stage {
-  origin = new Origin(this.time);
-  connections = 0;
-  made = 0;
-  /** What ends the connections that are open, as the browser tells of it. */
-  ends = new Set<(why?: any) => void>();
-  /** How long what the server tells is on its way, in ms. */
-  slow = () => 0;
-  tabs: { page: Page; client: Client }[] = [];
-
-  open(): { page: Page; client: Client } {
-    const page = this.origin.page();
-    const wire = this.transport();
-    const transport = {
-      ...wire,
-      listen: (ask: any, poll: boolean, on: any) => {
-        assert.ok(ask.streams.length <= 256, `asked for ${ask.streams.length} streams, which no server takes`);
-        this.connections++;
-        this.made++;
-        let last = 0;
-        let over = false;
-        const way = (fn: () => void) => {
-          last = Math.max(last, this.time.now + this.slow());
-          this.time.after(last - this.time.now, () => page.run(() => over || fn()));
-        };
-        const end = (why?: any) => way(() => on.end(why));
-        this.ends.add(end);
-        const stop = wire.listen(ask, poll, { open: () => way(() => on.open()), mark: (m) => way(() => on.mark(m)),
-          event: (n, d) => way(() => on.event(n, d)), end: (w) => end(w) });
-        return () => {
-          this.connections--;
-          over = true;
-          this.ends.delete(end);
-          stop();
-        };
-      },
-    };
-    const real = this.time.clock(chance(this.tabs.length), `tab${this.tabs.length}`);
-    const clock = { ...real, after: page.after, soon: (fn: () => void) => real.soon(() => page.run(fn)), frame: (fn: () => void) => void page.after(16, fn) };
-    const client = new Client('', { share: share({ locks: page.locks, channel: page.channel, after: page.after }) }, transport, clock, feeds(transport, clock));
-    const tab = { page, client };
-    this.tabs.push(tab);
-    return tab;
-  }
-
-  /** Time passes, and promises are kept meanwhile. */
-  async pass(ms: number): Promise<void> {
-    for (let t = 0; t < ms; t += 10) {
-      this.time.pass(10);
-      for (const p of this.posts.splice(0)) {
-        p.arrive();
-        p.answer();
-      }
-      await Promise.resolve();
-      await Promise.resolve();
-      await Promise.resolve();
-    }
-  }
-}
 
 const send = (c: Client, tag: string, name = 'journal/1') => c.stream(name).send('add', { tags: [tag] });
 
@@ -104,9 +44,9 @@ test('a tab that comes later gets what the others have already', async () => {
 });
 
 for (const [how, end] of [
-  ['is closed', (t: { page: Page; client: Client }) => { t.client.close(); t.page.crash(); }],
-  ['crashes', (t: { page: Page }) => t.page.crash()],
-  ['freezes', (t: { page: Page }) => t.page.freeze()],
+  ['is closed', (t: Tab) => { t.client.close(); t.page.crash(); }],
+  ['crashes', (t: Tab) => t.page.crash()],
+  ['freezes', (t: Tab) => t.page.freeze()],
 ] as const)
   test(`when the tab with the connection ${how} another one has it within 20 s, and misses nothing`, async () => {
     const b = new Browser();
