@@ -73,6 +73,7 @@ func Build(config Config) ([]byte, error) {
 	b.addCommands()
 	b.addEvents()
 	b.addOutcomes()
+	b.addDeadLetters()
 	b.prune()
 	text, err := encode(b.doc)
 	if err != nil {
@@ -177,10 +178,11 @@ func (b *builder) overview() string {
 		"Bind a durable queue of your own to `%[2]s.%[4]s` or `%[2]s.%[5]s`: what is published from then on comes to it, at least once, "+
 		"first deliveries of a stream in order. What comes twice has the same message_id, and an event a `cloudEvents_sequence` that "+
 		"was seen already on its stream. Acknowledge after you have saved what came of a message. A queue that is full and refuses "+
-		"(`reject-publish`) is tried for 10 seconds and then passed over, so that it stops nobody else: give yours room.\n\n"+
+		"(`reject-publish`) is tried for 10 seconds and then passed over, so that it stops nobody else: give yours room. What was "+
+		"refused, and what could not be carried out, is told at `%[2]s.%[8]s`.\n\n"+
 		"AsyncAPI has no words for the properties of AMQP's messages: they are in each message's binding as `x-properties`, "+
 		"and its routing key as `x-routing-key`; where a location says `$message.header#/reply_to`, that property is meant. "+
 		"Bodies are JSON as in RFC 7493, %[6]d bytes and %[7]d levels of nesting at most; unknown and duplicate members are refused.",
 		b.config.Limits.ParkSeconds, b.config.Prefix, rabbitmq.CommandsExchange, bus.EventsExchange, bus.OutcomesExchange,
-		b.config.Limits.MaxBody, b.config.Limits.MaxDepth)
+		b.config.Limits.MaxBody, b.config.Limits.MaxDepth, bus.DeadExchange)
 }

@@ -1,10 +1,13 @@
 // Package asyncapi describes the interface over RabbitMQ (DESIGN section 4) as an AsyncAPI 3.0 document, made from
 // the types that a program serves:
 //
-//	text, err := asyncapi.Build(asyncapi.Config{Types: registry, Examples: chains.All(registry), Prefix: "doorman"})
+//	text, err := asyncapi.Build(asyncapi.Config{
+//		Types: registry, Examples: chains.All(registry), Prefix: "doorman", Limits: limits,
+//	})
 //
-// Each event of each type is in it with the headers that it travels with, the schema of its data as far as its Go
-// type tells it, and an example. Messages are described strictly: a header, a property or a member that the
+// In it are the commands of each type with their schemas and examples, and what is answered; the events of each type
+// with the headers that they travel with, the schema of their data as far as its Go type tells it, and an example;
+// outcomes and dead letters. What comes from here is described strictly: a header, a property or a member that the
 // document does not name may not come. Package asyncapitest holds what passes over a broker against it, and deploy
 // does so while the whole contract is tried.
 //

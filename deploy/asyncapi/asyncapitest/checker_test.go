@@ -73,6 +73,15 @@ func reply(contentType, body string) func(*asyncapitest.Message) {
 	}
 }
 
+// letter makes it a dead letter, whose body is anything.
+func letter(key string, headers map[string]any) func(*asyncapitest.Message) {
+	return func(m *asyncapitest.Message) {
+		m.Exchange, m.RoutingKey, m.Body = "doorman.dead", key, []byte("{")
+		m.Headers = map[string]any{"x-doorman-number": 7, "x-doorman-reason": "malformed", "x-doorman-at": "2026-11-02T09:30:00.250000Z"}
+		maps.Copy(m.Headers, headers)
+	}
+}
+
 func both(changes ...func(*asyncapitest.Message)) func(*asyncapitest.Message) {
 	return func(m *asyncapitest.Message) {
 		for _, change := range changes {
@@ -130,6 +139,9 @@ func TestWhatIsNotInTheDocumentIsFound(t *testing.T) {
 		"an answer":               {reply("application/json", landed), ""},
 		"a refusal":               {reply("application/problem+json", refused), ""},
 		"a refusal as an outcome": {reply("application/json", refused), "it is no refused"},
+		"a dead letter":           {letter("amqp.malformed", map[string]any{"x-doorman-origin": "amqp"}), ""},
+		"one of nobody's":         {letter("web.malformed", map[string]any{"x-doorman-origin": "web"}), "routing key"},
+		"one without a number":    {letter("amqp.malformed", map[string]any{"x-doorman-origin": "amqp", "x-doorman-number": 0}), "headers"},
 		"landed, by its key not":  {outcome("rejected", landed), "its body"},
 	} {
 		t.Run(name, func(t *testing.T) {
