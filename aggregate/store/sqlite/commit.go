@@ -28,7 +28,7 @@ func (s *Store) Commit(ctx context.Context, batch *store.Batch) (store.Range, er
 	if err := s.lot.admit(batch); err != nil {
 		return store.Range{}, err
 	}
-	s.settling.choose(s.view, &s.staging, covered.Last)
+	s.settling.choose(s.view, &s.staging, batch.Outcomes)
 	worked := s.view.clocks.after(batch.Claims, time.Now())
 	if err := s.writer.transaction(func() error { return s.write(batch, worked) }); err != nil {
 		return store.Range{}, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -139,6 +140,29 @@ func TestWhatIsReadAgainAfterACrashIsBounded(t *testing.T) {
 	}
 	require.NotZero(t, s.Settled())
 	require.NoError(t, sound(s, 440))
+}
+
+// Large outcomes count as many: it is their size that takes time to read.
+func TestOfLargeOutcomesFewerAreReadAgain(t *testing.T) {
+	t.Parallel()
+	const every, units = 100, 11
+	dir := t.TempDir()
+	s, h := newStore(t, config(dir).SettlingEvery(every))
+	data := []byte(`"` + strings.Repeat("x", 40<<10) + `"`)
+	for n := range 100 {
+		covered, err := h.land(data, n%30)
+		require.NoError(t, err)
+		require.LessOrEqual(t, covered.Last-s.Settled(), uint64(every*3/2/units+2))
+		if n%7 == 0 { // what a crash leaves counts as well
+			again, err := newHand(open(t, config(copied(t, dir)).SettlingEvery(every)))
+			require.NoError(t, err)
+			covered, err = again.land(data, 1)
+			require.NoError(t, err)
+			require.LessOrEqual(t, covered.Last-again.store.Settled(), uint64(every*3/2/units+3))
+			require.NoError(t, again.store.Close())
+		}
+	}
+	require.NoError(t, sound(s, 30))
 }
 
 // DESIGN section 5, promise 12: what is held until a sweep is bounded by its size too, not by the number of streams

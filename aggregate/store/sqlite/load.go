@@ -187,6 +187,7 @@ func (s *Store) replay() error {
 		if err := record.DecodeOutcome(log.Blob(logBody), o); err != nil {
 			return fmt.Errorf("position %d: %w", o.Position, err)
 		}
+		s.settling.age += unitsOf(o)
 		if !o.Landed() {
 			continue
 		}
@@ -223,7 +224,7 @@ func (s *Store) settleAll() error {
 	p := &s.settling
 	s.staging.clear()
 	p.begin(s.view)
-	p.sweep(&s.staging, s.view.end+p.every)
+	p.sweep(&s.staging, p.every)
 	if err := s.writer.transaction(func() error { return p.write(s.writer) }); err != nil {
 		return err
 	}

@@ -7,12 +7,25 @@ import (
 	"strings"
 
 	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
+	"github.com/ticketed/doorman/commands"
 )
 
-// defaultSettleEvery is how many positions lie between the beginnings of two sweeps; each is through after half as
-// many. So one and a half times as many outcomes at most are read again when the file is opened after a crash
-// (at some 5 µs each), and so many heads at most are held in memory.
-const defaultSettleEvery = 16 << 10
+// defaultSettleEvery is how many outcomes lie between the beginnings of two sweeps; each is through after half as
+// many. So one and a half times as many at most are read again when the file is opened after a crash (at some 5 µs
+// each), and so many heads at most are held in memory. A large outcome counts as one more for every unitBytes.
+const (
+	defaultSettleEvery = 16 << 10
+	unitBytes          = 4 << 10
+)
+
+// unitsOf is as how many outcomes one counts.
+func unitsOf(o *commands.Outcome) uint64 {
+	size := 0
+	for i := range o.Events {
+		size += len(o.Events[i].Data)
+	}
+	return 1 + uint64(size)/unitBytes
+}
 
 // mostHeld is the size up to which a state is held in memory until its row's turn in a sweep comes, in bytes. With
 // a larger one the row is written at once: it takes pages of its own anyway, and so many heads with large states
@@ -26,11 +39,12 @@ const mostHeld = 2 << 10
 // of it along. A stream that took a hundred landings meanwhile is written once. When the sweep is through, the log
 // up to where it began need not be read again after a crash, and meta.settled says so.
 type settling struct {
-	every   uint64 // positions between the beginnings of two sweeps
+	every   uint64 // outcomes between the beginnings of two sweeps
 	settled uint64 // as in meta: every row reflects the log up to here at least
 	numbers int64  // the highest number of a row
 
 	from    uint64 // where the sweep under way began
+	age     uint64 // outcomes since then
 	streams []*stream
 	next    int // of streams
 
@@ -48,12 +62,17 @@ type row struct {
 	isNew  bool
 }
 
-// choose decides which rows a commit writes that ends at the position.
-func (p *settling) choose(v *view, batch *staging, end uint64) {
-	if p.next == len(p.streams) && end >= p.from+p.every {
-		p.begin(v)
+// choose decides which rows a commit writes that appends these outcomes.
+func (p *settling) choose(v *view, batch *staging, outcomes []*commands.Outcome) {
+	units := uint64(0)
+	for _, o := range outcomes {
+		units += unitsOf(o)
 	}
-	p.sweep(batch, end)
+	if p.age += units; p.next == len(p.streams) && p.age >= p.every {
+		p.begin(v)
+		p.age = units
+	}
+	p.sweep(batch, p.age)
 	for i := range batch.staged {
 		g := &batch.staged[i]
 		// A snapshot belongs to a row, by its number.
@@ -78,11 +97,11 @@ func (p *settling) begin(v *view) {
 	})
 }
 
-// sweep chooses the share of the sweep that is due.
-func (p *settling) sweep(batch *staging, end uint64) {
+// sweep chooses the share of the sweep that is due at an age.
+func (p *settling) sweep(batch *staging, age uint64) {
 	p.rows, p.swept, p.reached = p.rows[:0], 0, p.settled
 	all := uint64(len(p.streams))
-	due := min(all, 2*all*(end-p.from)/p.every+1)
+	due := min(all, 2*all*age/p.every+1)
 	for at := p.next; at < int(due); at++ {
 		s := p.streams[at]
 		p.swept++
