@@ -125,8 +125,10 @@ type shop struct {
 func newShop(t *testing.T, d *doorman, code string) *shop {
 	t.Helper()
 	s := &shop{name: "shop_" + d.prefix, folder: t.TempDir(), code: code}
-	s.environ = append(os.Environ(), "PATH="+withPython(t)+":"+os.Getenv("PATH"), "AMQP_URL="+rabbitmqtest.URL(), "DOORMAN_PREFIX="+d.prefix, "DOORMAN_URL="+d.url,
+	s.environ = append(os.Environ(), "PATH="+withPython(t)+":"+os.Getenv("PATH"), "AMQP_URL="+rabbitmqtest.URL(), "DOORMAN_RABBITMQ_PREFIX="+d.prefix, "DOORMAN_URL="+d.url,
 		"SHOP="+s.name, "SHOP_FOLDER="+s.folder)
+	_, err := deploy.Load(nil, s.environ)
+	require.NoError(t, err, "whoever exports that for the programs can start a server, too")
 	channel, err := rabbitmqtest.Connect(t).Channel()
 	require.NoError(t, err)
 	t.Cleanup(func() {

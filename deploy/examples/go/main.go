@@ -41,8 +41,8 @@ func setting(name, otherwise string) string { return cmp.Or(os.Getenv(name), oth
 
 var (
 	brokerURL = setting("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-	prefix    = setting("DOORMAN_PREFIX", "doorman") // of Doorman's exchanges
-	shop      = setting("SHOP", "shop")              // of our own queues
+	prefix    = setting("DOORMAN_RABBITMQ_PREFIX", "doorman") // of Doorman's exchanges
+	shop      = setting("SHOP", "shop")                       // of our own queues
 	doorman   = setting("DOORMAN_URL", "http://127.0.0.1:8080")
 	folder    = setting("SHOP_FOLDER", ".")
 )

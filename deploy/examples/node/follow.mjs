@@ -11,7 +11,7 @@ import { load, save } from "./file.mjs";
 
 const env = process.env;
 const url = env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672";
-const exchange = `${env.DOORMAN_PREFIX ?? "doorman"}.events`;
+const exchange = `${env.DOORMAN_RABBITMQ_PREFIX ?? "doorman"}.events`;
 const queue = `${env.SHOP ?? "shop"}.events`; // our own; each service has one
 const doorman = env.DOORMAN_URL ?? "http://127.0.0.1:8080";
 const file = `${env.SHOP_FOLDER ?? "."}/orders.json`;

@@ -13,7 +13,7 @@ import { load, save } from "./file.mjs";
 
 const env = process.env;
 const url = env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672";
-const exchange = `${env.DOORMAN_PREFIX ?? "doorman"}.commands`;
+const exchange = `${env.DOORMAN_RABBITMQ_PREFIX ?? "doorman"}.commands`;
 const replies = `${env.SHOP ?? "shop"}.replies`; // a queue of our own
 const file = `${env.SHOP_FOLDER ?? "."}/outbox.json`;
 

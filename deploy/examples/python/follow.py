@@ -17,7 +17,7 @@ import urllib.request
 import pika
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-EVENTS = os.environ.get("DOORMAN_PREFIX", "doorman") + ".events"
+EVENTS = os.environ.get("DOORMAN_RABBITMQ_PREFIX", "doorman") + ".events"
 QUEUE = os.environ.get("SHOP", "shop") + ".events"  # our own; each service has one
 DOORMAN = os.environ.get("DOORMAN_URL", "http://127.0.0.1:8080")
 ORDERS = os.path.join(os.environ.get("SHOP_FOLDER", "."), "orders.db")

@@ -17,7 +17,7 @@ import uuid
 import pika
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-COMMANDS = os.environ.get("DOORMAN_PREFIX", "doorman") + ".commands"
+COMMANDS = os.environ.get("DOORMAN_RABBITMQ_PREFIX", "doorman") + ".commands"
 REPLIES = os.environ.get("SHOP", "shop") + ".replies"  # a queue of our own
 OUTBOX = os.path.join(os.environ.get("SHOP_FOLDER", "."), "outbox.db")
 
