@@ -76,13 +76,13 @@ func unmarshal(d *amqp.Delivery) *message.Message {
 }
 
 // deliveries is how often a message was delivered before. Not every way of coming back is counted by every
-// version of the broker, but each is flagged.
+// version of the broker, but each is flagged. Without the flag a count is not the broker's: the message brought it
+// along, as one does that was moved here from another quorum queue.
 func deliveries(d *amqp.Delivery) int64 {
-	n := max(counted(d.Headers[deliveryCount]), counted(d.Headers[acquiredCount]))
-	if d.Redelivered {
-		n = max(n, 1)
+	if !d.Redelivered {
+		return 0
 	}
-	return n
+	return max(counted(d.Headers[deliveryCount]), counted(d.Headers[acquiredCount]), 1)
 }
 
 func counted(header any) int64 {
