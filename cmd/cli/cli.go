@@ -182,5 +182,9 @@ func checkScheme(flag, url string) error {
 	if strings.Contains(url, "://") {
 		return nil
 	}
-	return usagef("--%s: %q lacks http:// or https:// before it, as in http://127.0.0.1:8080", flag, url)
+	example := "http://127.0.0.1:8080"
+	if flag == "admin-url" {
+		example = "http://127.0.0.1:8081"
+	}
+	return usagef("--%s: %q lacks http:// or https:// before it, as in %s", flag, url, example)
 }

@@ -127,7 +127,7 @@ func TestWhatIsAskedForWronglyEndsWithTwo(t *testing.T) {
 		{name: "scheme of tail", args: []string{"tail", "--url", "127.0.0.1:28080"},
 			want: "doorman: --url: \"127.0.0.1:28080\" lacks http:// or https:// before it, as in http://127.0.0.1:8080\n"},
 		{name: "scheme of bench", args: []string{"bench", "--idle", "1", "--admin-url", "localhost:1"},
-			want: "doorman: --admin-url: \"localhost:1\" lacks http:// or https:// before it, as in http://127.0.0.1:8080\n"},
+			want: "doorman: --admin-url: \"localhost:1\" lacks http:// or https:// before it, as in http://127.0.0.1:8081\n"},
 		{name: "patience", args: []string{"send", "-f", "-", "--wait", "0s"}, want: "doorman: --wait: 0s is too short\n"},
 		{name: "url", args: []string{"send", "-f", "-", "--url", "ftp://x"},
 			want: "doorman: --url: client: BaseURL \"ftp://x\" is not http://host or https://host\n"},
