@@ -29,11 +29,13 @@ func (in *Ingress) sendAgain() {
 		if pause = min(2*pause, maxPause); in.progress.Swap(false) {
 			pause = minPause
 		}
+		again := in.takeHeld()
 		var send batch
-		for _, p := range in.takeHeld() {
+		for _, p := range again {
 			send.add(p)
 		}
 		in.send(&send)
+		in.change(func() { in.underWay -= len(again) })
 	}
 }
 
@@ -47,13 +49,15 @@ func (in *Ingress) awaitHeld() bool {
 	return !in.stopping
 }
 
-// takeHeld gives what is held and has not been lost meanwhile.
+// takeHeld gives what is held and has not been lost meanwhile. It counts as under way from now on, so that who stops
+// meanwhile waits for it.
 func (in *Ingress) takeHeld() []*parcel {
 	in.forgetLost()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	again := in.held
 	in.held = nil
+	in.underWay += len(again)
 	return again
 }
 
