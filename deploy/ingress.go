@@ -2,27 +2,20 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ticketed/doorman/aggregate/store"
-	"github.com/ticketed/doorman/bus"
 	"github.com/ticketed/doorman/bus/rabbitmq"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/ingress"
-	"github.com/ticketed/doorman/commands/problem"
 	"github.com/ticketed/doorman/commands/vetting"
 )
 
-const (
-	// ingressLetGo is how long messages in hand may take to be settled when the program stops. What is not is given
-	// back to the broker.
-	ingressLetGo = 5 * time.Second
-	// repliesAgain is how many answers may wait that somebody's queue refused.
-	repliesAgain = 1024
-)
+// ingressLetGo is how long messages in hand may take to be settled when the program stops. What is not is given back to
+// the broker.
+const ingressLetGo = 5 * time.Second
 
 // ingressing takes the commands that other services publish over RabbitMQ (DESIGN section 4).
 type ingressing struct {
@@ -30,34 +23,32 @@ type ingressing struct {
 	counts   ingressMetrics
 	in       *ingress.Ingress
 	consumer *rabbitmq.Ingress
-	replies  *rabbitmq.Exchanges
-	again    chan bus.Notice
-	trying   stretch
+	answers  answers
 }
 
 // startIngress begins to take commands of other services, where those of HTTP clients go.
 func (d *distributed) startIngress(ctx context.Context, config rabbitmq.Config) error {
-	f := &ingressing{Program: d.Program, counts: newIngressMetrics(d.metrics), again: make(chan bus.Notice, repliesAgain)}
-	var err error
+	replies, err := connected(ctx, d.Program, rabbitmq.NewExchanges, config)
+	if err != nil {
+		return err
+	}
+	d.onStop("closing the way of answers", func(context.Context) error { return replies.Close() })
+	f := &ingressing{Program: d.Program, counts: newIngressMetrics(d.metrics)}
+	f.answers = answers{publisher: replies, givenUp: f.counts.unanswered, log: d.log}
 	f.in, err = ingress.New(ingress.Config{
 		Rules:   vetting.Rules{Allows: d.allows},
 		SendAll: d.door.SendAll, Ready: d.taking,
-		Bury: f.bury, Reply: f.reply, Reserved: d.config.RabbitMQPrefix + ".",
+		Bury: f.bury, Reply: f.answers.reply, Reserved: d.config.RabbitMQPrefix + ".",
 		Metrics: f.counts, Log: d.log,
 	})
 	if err != nil {
 		return err
 	}
-	if f.replies, err = connected(ctx, d.Program, rabbitmq.NewExchanges, config); err != nil {
-		return err
-	}
-	d.onStop("closing the way of answers", func(context.Context) error { return f.replies.Close() })
 	open := func(ctx context.Context, config rabbitmq.Config) (*rabbitmq.Ingress, error) {
 		return rabbitmq.NewIngress(ctx, rabbitmq.IngressConfig{Config: config}, taker{f.in, d.taking})
 	}
 	f.in.Start()
-	f.trying.begin()
-	f.trying.runs.Go(f.replyAgain)
+	f.answers.start()
 	d.onStop("settling the messages of other services", f.stop)
 	if f.consumer, err = connected(ctx, d.Program, open, config); err != nil {
 		return err
@@ -84,7 +75,7 @@ func (f *ingressing) stop(ctx context.Context) error {
 	if err := f.in.Stop(ctx); err != nil {
 		f.log.Info("messages of other services are given back that could not be settled in time", "err", err)
 	}
-	f.trying.end()
+	f.answers.trying.end()
 	if f.consumer == nil {
 		return nil
 	}
@@ -145,48 +136,6 @@ func letterOf(r *ingress.Refused, now time.Time) store.DeadLetter {
 	return letter
 }
 
-// reply tells senders what was refused. A queue that refuses is tried again for a while, and nobody waits for that.
-func (f *ingressing) reply(ctx context.Context, replies []ingress.Reply) error {
-	notices := make([]bus.Notice, len(replies))
-	for i, r := range replies {
-		notices[i] = bus.Notice{
-			RoutingKey: r.To, MessageID: r.MessageID, CorrelationID: r.CorrelationID, ContentType: problem.ContentType,
-			Body: r.Problem.AppendTo(nil), Persistent: true,
-		}
-	}
-	refused, err := f.replies.PublishOnce(ctx, notices)
-	if err != nil {
-		return err
-	}
-	for _, notice := range refused {
-		select {
-		case f.again <- notice:
-		default:
-			f.counts.unanswered.Inc()
-		}
-	}
-	return nil
-}
-
-// replyAgain publishes what was refused for as long as such things are tried, until the program stops.
-func (f *ingressing) replyAgain() {
-	var batch []bus.Notice
-	for {
-		select {
-		case notice := <-f.again:
-			batch = append(batch[:0], notice)
-		case <-f.trying.ctx.Done():
-			return
-		}
-		for len(f.again) > 0 {
-			batch = append(batch, <-f.again)
-		}
-		if err := f.replies.Publish(f.trying.ctx, batch); err != nil && !errors.Is(err, context.Canceled) {
-			f.log.Warn("answers to other services could not be published", "answers", len(batch), "err", err)
-		}
-	}
-}
-
 // ingressMetrics are what Prometheus is told of the commands of other services.
 type ingressMetrics struct {
 	accepted, notNow, gone, unanswered prometheus.Counter
@@ -203,7 +152,7 @@ func newIngressMetrics(m *Metrics) ingressMetrics {
 		gone: m.counter("doorman_ingress_letters_gone_total",
 			"Refused messages that are no longer kept, because there are too many."),
 		unanswered: m.counter("doorman_ingress_unanswered_total",
-			"Answers to refused messages that were given up, because too many wait for queues that refuse them."),
+			"Answers to refused messages that were given up, because their queues did not take them or too many waited."),
 		refused: m.vector("doorman_ingress_refused_total", "Commands and messages of other services that were refused.", "reason"),
 	}
 }

@@ -164,25 +164,6 @@ func (e *Exchanges) Publish(ctx context.Context, notices []bus.Notice) error {
 	return nil
 }
 
-// PublishOnce publishes notices as Publish does, but for one thing: what somebody's queue refuses is not tried again
-// and given back. Nobody waits for such a queue then.
-func (e *Exchanges) PublishOnce(ctx context.Context, notices []bus.Notice) (refused []bus.Notice, err error) {
-	b := e.batch(notices)
-	for len(b.todo) > 0 {
-		s, err := e.connected(ctx)
-		if err == nil {
-			err = b.attempt(ctx, s)
-		}
-		if err != nil {
-			return refused, fmt.Errorf("publish to exchanges: %d of %d notices are not confirmed: %w", len(b.todo), len(notices), err)
-		}
-		for _, i := range b.refused {
-			refused = append(refused, notices[i])
-		}
-	}
-	return refused, nil
-}
-
 // connected waits for a connection.
 func (e *Exchanges) connected(ctx context.Context) (*session, error) {
 	for {

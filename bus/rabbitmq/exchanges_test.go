@@ -121,36 +121,6 @@ func TestAnAnswerGoesToTheQueueThatItsRoutingKeyNames(t *testing.T) {
 	require.Equal(t, "42", d.CorrelationId)
 }
 
-// What a queue refuses is given back to whoever would rather not wait for it.
-func TestWhatIsPublishedOnceIsGivenBackWhenItIsRefused(t *testing.T) {
-	t.Parallel()
-	config := rabbitmqtest.Config(t)
-	told := &countedMetrics{}
-	config.Metrics = told
-	e := openExchanges(t, config)
-	full, fullQueue := foreign(t, config, "full", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
-	channel, queue := foreign(t, config, "other", nil)
-	require.NoError(t, e.Publish(t.Context(), []bus.Notice{{RoutingKey: fullQueue}}))
-
-	refused, err := e.PublishOnce(t.Context(), []bus.Notice{
-		{RoutingKey: fullQueue, MessageID: "1"}, {RoutingKey: queue, MessageID: "2"}, {RoutingKey: config.Prefix + ".nobody", MessageID: "3"},
-		{RoutingKey: fullQueue, MessageID: "4"}, {RoutingKey: queue, MessageID: strings.Repeat("x", 256)},
-	})
-	require.NoError(t, err)
-	require.Equal(t, []bus.Notice{{RoutingKey: fullQueue, MessageID: "1"}, {RoutingKey: fullQueue, MessageID: "4"}}, refused)
-	require.EqualValues(t, 1, told.passedOver.Load(), "one cannot be sent at all")
-	require.Equal(t, []string{"2"}, drain(t, channel, queue, 1))
-	_, err = full.QueuePurge(fullQueue, false)
-	require.NoError(t, err)
-	refused, err = e.PublishOnce(t.Context(), refused[:1])
-	require.NoError(t, err)
-	require.Empty(t, refused)
-
-	require.NoError(t, e.Close())
-	_, err = e.PublishOnce(t.Context(), []bus.Notice{{RoutingKey: queue}})
-	require.ErrorIs(t, err, bus.ErrClosed)
-}
-
 // DESIGN section 5, promise 9: at least once, first deliveries in order.
 func TestNoticesArriveInOrderOverLostConnections(t *testing.T) {
 	t.Parallel()
