@@ -26,6 +26,10 @@ type SenderConfig struct {
 	MaxFrame      int // commands of a frame; 256 by default
 	MaxFrameBytes int // of a frame, 1 MiB by default; a larger command travels in a frame of its own
 	InFlight      int // frames of a lane handed over and not confirmed; 4 by default
+	// Window bounds the frames of all lanes that are handed over and not confirmed, those without an answer for
+	// longer than 100 ms aside; no bound by default. Beyond it frames fill: where a message costs the bus more than what
+	// is in it, a small window has it carry more with less.
+	Window int
 
 	// What a lane holds from Send until its answer, beyond which it answers ErrFull. A lane that holds
 	// nothing takes a command of any size.
@@ -61,7 +65,8 @@ func (c *SenderConfig) setDefaults() {
 // Sender is the gateway's end of the bus. It puts the commands of a lane that arrive together into one
 // frame, because what a bus costs, it costs per message: while the lane has fewer than InFlight frames
 // under way a command leaves at once, else it leaves with all that came by then as soon as one of them is
-// confirmed. There is no timer, so an idle bus adds no delay and a busy one fills its frames.
+// confirmed. So it is with the frames of all lanes together, where there is a Window. Nothing waits for a timer, so
+// an idle bus adds no delay and a busy one fills its frames.
 //
 // Commands of one lane leave in the order of Send, and so do those of one stream. All methods may be
 // called from many goroutines at once.
@@ -80,9 +85,10 @@ func NewSender(publisher Publisher, config SenderConfig) (*Sender, error) {
 	}
 	config.setDefaults()
 	s := &Sender{config: config, lanes: make([]*sendingLane, config.Lanes)}
+	shared := newWindow(config.Window)
 	for i := range s.lanes {
 		s.lanes[i] = &sendingLane{
-			config: &s.config, publisher: publisher, topic: LaneTopic(i), settled: make(chan struct{}),
+			config: &s.config, publisher: publisher, window: shared, topic: LaneTopic(i), settled: make(chan struct{}),
 		}
 	}
 	return s, nil

@@ -51,6 +51,7 @@ func newSending(t *rapid.T) *sending {
 			MaxFrame:      rapid.IntRange(1, 5).Draw(t, "frame"),
 			MaxFrameBytes: rapid.IntRange(1, 1000).Draw(t, "bytes"),
 			InFlight:      rapid.IntRange(1, 3).Draw(t, "inFlight"),
+			Window:        rapid.IntRange(0, 4).Draw(t, "window"),
 			MaxPending:    rapid.IntRange(1, 20).Draw(t, "pending"),
 		},
 		publisher: &publisher{},
@@ -61,6 +62,7 @@ func newSending(t *rapid.T) *sending {
 	var err error
 	m.sender, err = bus.NewSender(m.publisher, m.config)
 	require.NoError(t, err)
+	m.sender.NeverStuck()
 	return m
 }
 
@@ -152,15 +154,21 @@ func (m *sending) check(t *rapid.T) {
 			require.LessOrEqual(t, size, m.config.MaxFrameBytes)
 		}
 	}
+	all := 0
 	for topic, n := range underWay {
 		require.LessOrEqual(t, n, m.config.InFlight, topic)
+		all += n
 	}
+	room := m.config.Window == 0 || all < m.config.Window
+	require.True(t, room || all == m.config.Window)
 	waiting := 0
 	for number := range m.sent {
 		switch told := m.told[number]; {
 		case framed[number]:
 		case len(told) == 0:
 			waiting++
+			lane := bus.LaneTopic(m.envs[number].Stream.Lane(m.config.Lanes))
+			require.False(t, room && underWay[lane] < m.config.InFlight, "command %d waits for nothing", number)
 		case m.back[number] && told[0] == bus.ErrUnavailable: //nolint:errorlint // it is told as it is
 			require.Len(t, told, 1, "command %d was taken back", number)
 		default:

@@ -53,6 +53,53 @@ func TestAnotherLaneDoesNotWait(t *testing.T) {
 	p.answerAll(nil)
 }
 
+func TestLanesTakeTurnsWithinAWindow(t *testing.T) {
+	t.Parallel()
+	p := &publisher{}
+	s := newSender(t, p, bus.SenderConfig{Lanes: 4, InFlight: 2, Window: 1})
+	first, second := command("a"), command("b")
+	for n := 'c'; second.Stream.Lane(4) == first.Stream.Lane(4); n++ {
+		second.Stream.ID = string(n)
+	}
+	s.Send(first, s.done("a"))
+	s.Send(second, s.done("b"))
+	s.Send(first, s.done("a again"))
+	s.Send(second, s.done("b again"))
+	require.Equal(t, []string{"a"}, p.frames())
+	p.answer(0, nil)
+	require.Equal(t, []string{"a", "b b"}, p.frames(), "whoever has waited longest is next, with all that came meanwhile")
+	p.answer(1, nil)
+	require.Equal(t, []string{"a", "b b", "a"}, p.frames())
+	p.answer(2, nil)
+}
+
+// DESIGN section 7: a lane whose queue is out of order keeps no other waiting.
+func TestAFrameThatIsStuckDoesNotFillTheWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: 4, Window: 1})
+		stuck, other := command("a"), command("b")
+		for n := 'c'; other.Stream.Lane(4) == stuck.Stream.Lane(4); n++ {
+			other.Stream.ID = string(n)
+		}
+		s.Send(stuck, s.done("a"))
+		s.Send(other, s.done("b"))
+		time.Sleep(99 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []string{"a"}, p.frames())
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []string{"a", "b"}, p.frames())
+		s.Send(other, s.done("b"))
+		p.answer(0, nil)
+		require.Equal(t, []string{"a", "b"}, p.frames(), "the late answer makes no room")
+		p.answer(1, nil)
+		require.Equal(t, []string{"a", "b", "b"}, p.frames())
+		p.answer(2, nil)
+	})
+}
+
 func TestFramesAreBounded(t *testing.T) {
 	t.Parallel()
 	p := &publisher{}

@@ -3,6 +3,7 @@ package bus
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -15,7 +16,10 @@ import (
 type sendingLane struct {
 	config    *SenderConfig
 	publisher Publisher
+	window    *window
 	topic     string
+
+	called bool // the window has room for its next frame; guarded by the window's lock
 
 	mu       sync.Mutex
 	closed   bool
@@ -41,6 +45,7 @@ type outgoing struct {
 	size     int  // of the commands in the payload
 	order    bool // it is there for an order alone
 	answered bool
+	left     time.Time // guarded by the window's lock
 }
 
 // waiter is the done of Send, or that of SendAll with an index.
@@ -137,7 +142,8 @@ func (l *sendingLane) handOver() {
 		return
 	}
 	l.handing = true
-	for o := l.next(); o != nil; o = l.next() {
+	for o := l.next(); o != nil && l.window.enter(l, o); o = l.next() {
+		l.take()
 		l.underWay = append(l.underWay, o)
 		l.lastSize = len(o.payload)
 		l.mu.Unlock()
@@ -151,23 +157,36 @@ func (l *sendingLane) handOver() {
 	l.handing = false
 }
 
-// next takes the frame whose turn it is; nil when there is none or enough are under way.
+// next is the frame whose turn it is; nil when there is none or enough are under way.
 func (l *sendingLane) next() *outgoing {
 	if len(l.underWay) >= l.config.InFlight {
 		return nil
 	}
 	if len(l.full) > 0 {
-		o := l.full[0]
-		l.full = slices.Delete(l.full, 0, 1)
-		return o
+		return l.full[0]
 	}
-	o := l.filling
-	l.filling = nil
-	return o
+	return l.filling
+}
+
+// take takes the frame whose turn it is.
+func (l *sendingLane) take() {
+	if len(l.full) > 0 {
+		l.full = slices.Delete(l.full, 0, 1)
+	} else {
+		l.filling = nil
+	}
+}
+
+// resume goes on once the window has room.
+func (l *sendingLane) resume() {
+	l.mu.Lock()
+	l.handOver()
+	l.mu.Unlock()
 }
 
 // answer tells the commands of a frame what became of it, after the next frame has left.
 func (l *sendingLane) answer(o *outgoing, err error) {
+	l.window.leave(o)
 	l.mu.Lock()
 	if !o.answered { // else Close has given up on it
 		l.underWay = slices.DeleteFunc(l.underWay, func(other *outgoing) bool { return other == o })
@@ -275,4 +294,5 @@ func (l *sendingLane) abandon() {
 		l.tell(o, ErrClosed)
 	}
 	l.mu.Unlock()
+	l.window.leave(left...)
 }
