@@ -64,7 +64,7 @@ func (s *scale) Commit(ctx context.Context, b *store.Batch) (store.Range, error)
 // DESIGN section 5, promise 12: what is in memory at once is bounded by its size, not by a number of commands alone.
 func TestRoundsAndLoadsAreBoundedBySize(t *testing.T) {
 	t.Parallel()
-	const streams, most = 500, 4 << 20
+	const streams, most = 200, 4 << 20
 	m := &scale{memory: newMemory(1)}
 	types, err := aggregate.NewRegistry(heavy{})
 	require.NoError(t, err)
