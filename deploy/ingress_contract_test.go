@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/problem"
 	"github.com/ticketed/doorman/deploy/contracttest"
 )
 
@@ -23,7 +25,9 @@ type row struct {
 	body    string
 	message func(*amqp.Publishing)
 
+	given   string   // a command that has landed before
 	lands   []string // commands that come to land, by their ids
+	rejects string   // the command that is rejected as stale
 	refused []gone   // what is not accepted, in the order of the answers
 	silent  bool     // nobody is answered
 }
@@ -43,8 +47,11 @@ func withID(id, ticket string) string {
 
 func as(change func(*amqp.Publishing)) func(*amqp.Publishing) { return change }
 
-// DESIGN section 4: what becomes of every kind of message.
+// DESIGN section 4: what becomes of every kind of message. Each command that is accepted is answered with its outcome,
+// and each that is refused with a problem.
 var rows = []row{
+	{name: "a rejection", given: withID("$b", "genesis"), body: withID("$a", "genesis"), rejects: "$a"},
+	{name: "a repeat", given: withID("$a", "genesis"), body: withID("$a", "genesis"), lands: []string{"$a"}},
 	{name: "a command", body: withID("$a", "genesis"), lands: []string{"$a"}},
 	{name: "no content type", body: withID("$a", "genesis"), message: as(func(m *amqp.Publishing) { m.ContentType = "" }), lands: []string{"$a"}},
 	{name: "message_id is the id", body: plainAdd, message: as(func(m *amqp.Publishing) { m.MessageId = "$a" }), lands: []string{"$a"}},
@@ -126,13 +133,38 @@ func (r *row) run(t *testing.T, p *Program, call *caller, s *service) {
 	}
 	m.MessageId, m.ReplyTo = fill(m.MessageId), fill(m.ReplyTo)
 	m.AppId = "row"
+	call.t = t
+	if r.given != "" {
+		before, err := commands.Decode([]byte(fill(r.given)))
+		require.NoError(t, err)
+		s.publish(amqp.Publishing{Body: []byte(fill(r.given))})
+		call.landed(before.ID)
+	}
 	s.publish(m)
 
+	outcomes := map[string]commands.Status{}
 	for _, name := range r.lands {
-		id, ok := commands.ParseID(fill(name))
-		require.True(t, ok)
-		call.t = t
-		call.landed(id)
+		outcomes[fill(name)] = commands.StatusLanded
+	}
+	if r.rejects != "" {
+		outcomes[fill(r.rejects)] = commands.StatusRejected
+	}
+	var problems []amqp.Delivery
+	for !r.silent && len(outcomes)+len(r.refused)-len(problems) > 0 {
+		d := s.answer()
+		require.Equal(t, m.CorrelationId, d.CorrelationId)
+		require.NotEmpty(t, d.MessageId)
+		if d.ContentType == problem.ContentType {
+			problems = append(problems, d)
+			continue
+		}
+		require.Equal(t, "application/json", d.ContentType)
+		var view commands.CommandView
+		require.NoError(t, json.Unmarshal(d.Body, &view))
+		require.Contains(t, outcomes, view.ID.String(), "%s", d.Body)
+		require.Equal(t, outcomes[view.ID.String()], view.Status)
+		require.Equal(t, call.settled(view.ID)[0].Position, view.Position, "what was told is what is so")
+		delete(outcomes, view.ID.String())
 	}
 	letters := r.letters(t, p, m.CorrelationId)
 	require.Len(t, letters, len(r.refused))
@@ -153,12 +185,11 @@ func (r *row) run(t *testing.T, p *Program, call *caller, s *service) {
 		if r.silent {
 			continue
 		}
-		d, refused := s.refusal()
+		refused := &problem.Problem{}
+		require.NoError(t, json.Unmarshal(problems[i].Body, refused))
 		require.Equal(t, want.code, refused.Code)
 		require.Equal(t, want.code.Status(), refused.Status)
 		require.Equal(t, fill(want.id), refused.ID.String())
-		require.Equal(t, m.CorrelationId, d.CorrelationId)
-		require.NotEmpty(t, d.MessageId)
 		require.Contains(t, letter.Cause, refused.Detail)
 	}
 }
@@ -194,7 +225,7 @@ func TestAHugeMessageIsRefused(t *testing.T) {
 	first := create(`{}`)
 	huge := s.ask("huge", "")
 	huge.Body = bytes.Repeat([]byte("x"), size)
-	s.publish(huge, s.ask("small", string(first.AppendTo(nil))))
+	s.publish(huge, amqp.Publishing{Body: first.AppendTo(nil)})
 	d, refused := s.refusal()
 	require.Equal(t, "huge", d.CorrelationId)
 	require.Equal(t, commands.TooLarge, refused.Code)

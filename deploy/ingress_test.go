@@ -15,6 +15,7 @@ import (
 	"github.com/ticketed/doorman/bus/rabbitmq"
 	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/client"
 )
 
 // creations are the first commands of so many documents, as messages, and their ids.
@@ -158,6 +159,23 @@ func TestADirectReplyTellsOfARefusal(t *testing.T) {
 		require.Equal(t, fmt.Sprint(n), d.CorrelationId)
 		require.Equal(t, commands.Malformed, refused.Code)
 	}
+}
+
+// Who sends another command under an id that is taken is told so, though the first one came another way.
+func TestAnIDThatIsTakenIsToldToWhoSentItLater(t *testing.T) {
+	t.Parallel()
+	c, _, _ := overRabbitMQ(t)
+	_, call := start(t, c)
+	s := newService(t, c.RabbitMQPrefix)
+	first := create(`{}`)
+	_, err := call.Send(t.Context(), first, client.SendOptions{Wait: answerTime})
+	require.NoError(t, err)
+	second := first
+	second.Data = []byte(`{"other":true}`)
+	s.publish(s.ask("17", string(second.AppendTo(nil))))
+	d, refused := s.refusal()
+	require.Equal(t, "17", d.CorrelationId)
+	require.Equal(t, commands.IDConflict, refused.Code)
 }
 
 // A sender whose queue takes no answers keeps nobody waiting.

@@ -42,7 +42,7 @@ func Drop(ctx context.Context, config Config) error {
 	for _, topic := range config.Topics {
 		remove(topic)
 	}
-	for _, exchange := range []string{tailExchange, bus.EventsExchange, bus.OutcomesExchange, CommandsExchange, deadExchange} {
+	for _, exchange := range []string{tailExchange, bus.EventsExchange, bus.OutcomesExchange, bus.DeadExchange, CommandsExchange} {
 		problems = append(problems, channel.ExchangeDelete(config.exchange(exchange), false, false))
 	}
 	remove(claimTopic) // last: until then no other log has the names

@@ -17,8 +17,6 @@ const (
 	// CommandsExchange is what other services publish commands to, and the queue that keeps them, without the
 	// prefix.
 	CommandsExchange = "commands"
-	// deadExchange is where the broker puts what came back too often.
-	deadExchange = bus.DeadExchange
 
 	// deliveryLimit is how often a message of another service may come back before the broker takes it away. Nothing
 	// that was accepted is in that queue.
@@ -27,14 +25,14 @@ const (
 	suspicious = 3
 
 	ingressBatch = 256
-	readyEvery   = 250 * time.Millisecond
+	readyEvery   = 100 * time.Millisecond
 )
 
 // The defaults of IngressConfig.
 const (
 	DefaultIngressMessages = 65_536
 	DefaultIngressBytes    = 512 << 20
-	DefaultIngressPrefetch = 512
+	DefaultIngressPrefetch = 1024
 	DefaultIngressRoom     = 64 << 20
 	DefaultIngressPatience = 5 * time.Second
 )
@@ -58,7 +56,7 @@ type IngressConfig struct {
 	// made with.
 	QueueMessages int // 65,536 by default
 	QueueBytes    int // 512 MiB by default
-	// What is in hand: Config.Prefetch messages, here 512 by default, and so many bytes of their bodies.
+	// What is in hand: Config.Prefetch messages, here 1,024 by default, and so many bytes of their bodies.
 	Room int64 // 64 MiB by default; there is always room for one message
 
 	// Patience is how long messages are kept in hand that cannot be taken at the moment, before others get them; 5 s
@@ -294,7 +292,7 @@ func (i *Ingress) arguments() amqp.Table {
 		"x-max-length-bytes":     int64(i.config.QueueBytes),
 		"x-overflow":             "reject-publish",
 		"x-delivery-limit":       int64(deliveryLimit),
-		"x-dead-letter-exchange": i.config.exchange(deadExchange),
+		"x-dead-letter-exchange": i.config.exchange(bus.DeadExchange),
 	}
 	if i.config.Expire > 0 {
 		args["x-expires"] = i.config.Expire.Milliseconds()

@@ -40,6 +40,10 @@ func (m *Incoming) Settle() {
 // Lost tells whether the message was given back to the broker, and comes again, here or elsewhere.
 func (m *Incoming) Lost() bool { return m.state.Load() == isLost }
 
+// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one costs
+// the broker as much as delivering.
+const keepsWaiting = 200 * time.Millisecond
+
 // stay is an ingress's consumer at the broker, from its first message until its channel ends. Its goroutine alone
 // uses the channel.
 type stay struct {
@@ -54,6 +58,7 @@ type stay struct {
 
 	alone   bool // one message at a time is in hand
 	inHand  fifo[*Incoming]
+	oldest  time.Time // since when the oldest of them is that
 	batch   []*Incoming
 	unready time.Time // since when nothing can be taken; zero while it can
 }
@@ -172,6 +177,9 @@ func (s *stay) add(d *amqp.Delivery) {
 	if size, cut := d.Headers[wholeSize].(int64); cut {
 		m.message.Size = int(size)
 	}
+	if s.inHand.len() == 0 {
+		s.oldest = time.Now()
+	}
 	s.inHand.push(m)
 	s.ingress.inHand.Add(1)
 	s.batch = append(s.batch, m)
@@ -193,7 +201,7 @@ func (s *stay) givesUp(now time.Time) bool {
 }
 
 // acknowledge tells the broker of what was settled: of a row from the oldest on with one word, and of others one by
-// one, once the oldest keeps many of them waiting. Its errors need no answer: the channel is closed then, and
+// one, once the oldest keeps them waiting for long. Its errors need no answer: the channel is closed then, and
 // everything comes again.
 func (s *stay) acknowledge() {
 	var last uint64
@@ -206,8 +214,12 @@ func (s *stay) acknowledge() {
 	if last > 0 {
 		_ = s.channel.Ack(last, true)
 	}
-	s.ingress.inHand.Add(int64(s.inHand.len() - before))
-	if s.inHand.len() >= s.ingress.config.Prefetch/2 {
+	settled := before - s.inHand.len()
+	s.ingress.inHand.Add(-int64(settled))
+	switch {
+	case settled > 0:
+		s.oldest = time.Now()
+	case s.inHand.len() > 1 && time.Since(s.oldest) > keepsWaiting:
 		s.acknowledgeEach()
 	}
 }

@@ -54,6 +54,10 @@ they landed. --fan watchers share one stream, whose landings are timed until the
 --storm 200,20000 lets 200 readers come at once after 20,000 commands, read those, and catch up while landing goes
 on. --idle connections watch streams to which nothing happens, and tell what they cost the server in memory.
 
+With --amqp commands go the way of other services instead: as messages to the exchange for commands of the broker there,
+each confirmed, --connections of them under way (500 unless it is given). --wait-share of them ask for an answer on a
+queue, whose time is told beside that of the confirmation. At --url every outcome is looked up all the same.
+
 When all is sent, every accepted command is looked up. Unless each has come to exactly one outcome, and the
 right one, the exit code is 1. Interrupt once to stop sending and have the checks, twice to stop.`,
 		Example: `  doorman bench                                       2,000 streams for 10 s, as fast as it goes
@@ -64,6 +68,8 @@ right one, the exit code is 1. Interrupt once to stop sending and have the check
   doorman bench --out-of-order 30% --watch-parked 10%
   doorman bench --serve sqlite --idle 10000           memory of idle connections
   doorman bench --serve sqlite -o json                start a server on a new data folder, measure, stop it
+  doorman bench --amqp amqp://127.0.0.1 --wait-share 0
+  doorman bench --amqp amqp://127.0.0.1 --rate 500 --wait-share 100%
   doorman bench --table                               the table of README.md, on this machine`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd, &o) },
@@ -76,6 +82,8 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags, c := cmd.Flags(), &o.load
 	*c = load.Config{OutOfOrder: 0, WaitShare: 0.02}
 	flags.StringVar(&c.URL, "url", "http://127.0.0.1:8080", "`address` of the server")
+	flags.StringVar(&c.AMQP, "amqp", "", "`address` of a broker, to send commands over it as other services do")
+	flags.StringVar(&c.AMQPPrefix, "amqp-prefix", "doorman", "`beginning` of the names there (rabbitmq_prefix)")
 	flags.DurationVar(&c.Duration, "duration", 0, "how long to send (default 10s, unless --count is given)")
 	flags.IntVar(&c.Count, "count", 0, "how many commands to send")
 	flags.Float64Var(&c.Rate, "rate", 0, "commands a second, sent when due (default as fast as the server answers)")
@@ -111,6 +119,9 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	if o.load.WaitShare == 0 {
 		o.load.WaitShare = -1 // none, where the engine takes 0 for its default
 	}
+	if o.load.AMQP != "" && !cmd.Flags().Changed("connections") {
+		o.load.Connections = 0 // the engine's default for it
+	}
 	if o.postgresURL == "" {
 		o.postgresURL = a.getenv("DOORMAN_POSTGRES_URL")
 	}
@@ -141,6 +152,7 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 
 // needs are the flags that have no effect without another one.
 var needs = []struct{ flag, other string }{
+	{"amqp-prefix", "amqp"},
 	{"watch-parked", "out-of-order"}, {"watch-streams", "watchers"}, {"watch-deliver", "watchers"}, {"admin-url", "idle"},
 }
 
@@ -157,7 +169,7 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 		return usagef("--duration: %s is too short", o.load.Duration)
 	}
 	for _, n := range needs {
-		if flags.Changed(n.flag) && slices.Contains([]string{"0", "0%"}, flags.Lookup(n.other).Value.String()) {
+		if flags.Changed(n.flag) && slices.Contains([]string{"", "0", "0%"}, flags.Lookup(n.other).Value.String()) {
 			return usagef("--%s has no effect without --%s", n.flag, n.other)
 		}
 	}
@@ -167,7 +179,10 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 	if o.bindEvents && o.serve != "rabbitmq" {
 		return usagef("--bind-events has no effect without --serve rabbitmq")
 	}
-	for _, name := range []string{"url", "admin-url", "pid"} {
+	if o.load.AMQP != "" && (o.table || o.serve != "" && o.serve != "rabbitmq") {
+		return usagef("--amqp needs a server over RabbitMQ: --serve rabbitmq, or one that runs")
+	}
+	for _, name := range []string{"url", "admin-url", "pid", "amqp-prefix"} {
 		if (o.serve != "" || o.table) && flags.Changed(name) {
 			return usagef("a server of its own is started: leave out --%s", name)
 		}
@@ -195,6 +210,9 @@ func (a *app) benchOnce(ctx context.Context, o *benchOptions, cfg load.Config, s
 		return nil, err
 	}
 	cfg.URL, cfg.AdminURL, cfg.PID = server.url, server.adminURL, server.pid()
+	if cfg.AMQP != "" {
+		cfg.AMQPPrefix = server.broker.Prefix
+	}
 	report, err := a.benchRunning(ctx, cfg)
 	if err == nil && o.bindEvents {
 		err = server.countEvents(ctx, report)

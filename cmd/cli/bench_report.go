@@ -18,10 +18,14 @@ func benchText(r *load.Report) string {
 		fmt.Fprintf(&b, "%-15s"+format+"\n", append([]any{name}, args...)...)
 	}
 	line("load", "%s", benchLoad(r))
-	line("landed", "%s/s: %s of %s commands in %.2f s, from the first POST until the last outcome was known",
-		count(int(r.LandedPerSecond)), count(r.Landed), count(r.Commands), r.Seconds)
-	line("POST→202", "%s", latencyText(r.PostToAccepted, "posted without Prefer: wait"))
-	line("POST→landed", "%s", latencyText(r.PostToLanded, "posted with Prefer: wait"))
+	words := httpWords
+	if r.OverAMQP {
+		words = amqpWords
+	}
+	line("landed", "%s/s: %s of %s commands in %.2f s, from the first %s until the last outcome was known",
+		count(int(r.LandedPerSecond)), count(r.Landed), count(r.Commands), r.Seconds, words.first)
+	line(words.accepted, "%s", latencyText(r.PostToAccepted, words.alone))
+	line(words.landed, "%s", latencyText(r.PostToLanded, words.waiting))
 	if r.Rate > 0 {
 		line("", "counted from when each command was due")
 	} else {
@@ -51,26 +55,38 @@ func benchText(r *load.Report) string {
 	return b.String()
 }
 
+// benchWords are how a report calls what it measured.
+type benchWords struct{ first, accepted, landed, alone, waiting string }
+
+var (
+	httpWords = benchWords{"POST", "POST→202", "POST→landed", "posted without Prefer: wait", "posted with Prefer: wait"}
+	amqpWords = benchWords{"message", "sent→confirmed", "sent→answered", "sent without reply_to", "sent with reply_to, and landed"}
+)
+
 func benchLoad(r *load.Report) string {
-	text := fmt.Sprintf("%s streams, %d connections, %d bytes of data", count(r.Streams), r.Connections, r.Payload)
+	streams, ways, whole := count(r.Streams)+" streams", "connections", "POST"
 	if r.Streams == 1 {
-		text = fmt.Sprintf("one hot stream, %d connections, %d bytes of data", r.Connections, r.Payload)
+		streams = "one hot stream"
 	}
+	if r.OverAMQP {
+		ways, whole = "messages under way over AMQP", "message"
+	}
+	parts := []string{streams, fmt.Sprintf("%d %s", r.Connections, ways), fmt.Sprintf("%d bytes of data", r.Payload)}
 	if r.Array > 1 {
-		text += fmt.Sprintf(", %d commands a POST", r.Array)
+		parts = append(parts, fmt.Sprintf("%d commands a %s", r.Array, whole))
 	}
 	if r.Rate > 0 {
-		text += fmt.Sprintf(", %s commands a second", count(int(r.Rate)))
+		parts = append(parts, count(int(r.Rate))+" commands a second")
 	}
 	for _, part := range []struct {
 		n    int
 		what string
 	}{{r.Early, "out of order"}, {r.Doubles, "sent twice"}, {r.Stale, "stale"}} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %.1f%% %s", 100*float64(part.n)/float64(r.Commands), part.what)
+			parts = append(parts, fmt.Sprintf("%.1f%% %s", 100*float64(part.n)/float64(r.Commands), part.what))
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 func latencyText(l load.Latency, what string) string {

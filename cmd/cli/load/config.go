@@ -11,11 +11,15 @@ import (
 type Config struct {
 	URL string // of the server; http://127.0.0.1:8080
 
+	// AMQP is the address of a broker to send commands over, as other services do, instead of HTTP; the outcomes are
+	// looked up at URL all the same. AMQPPrefix begins the names there; doorman.
+	AMQP, AMQPPrefix string
+
 	Duration time.Duration // how long to send; 10 s when Count is 0 too
 	Count    int           // how many commands to send, those sent twice counted once; 0: until Duration is over
 	Rate     float64       // commands a second, sent when they are due; 0: as fast as the server answers
 
-	Connections int // 64
+	Connections int // 64; over AMQP how many messages may be under way, 500
 	Streams     int // 2,000
 	Inflight    int // how many connections may share one stream; 64
 	Array       int // commands a POST; 1
@@ -79,6 +83,10 @@ func (c *Config) setDefaults() {
 	if c.Count == 0 {
 		def(&c.Duration, 10*time.Second)
 	}
+	if c.AMQP != "" {
+		def(&c.Connections, 500)
+		def(&c.AMQPPrefix, "doorman")
+	}
 	def(&c.Connections, 64)
 	def(&c.Streams, 2000)
 	def(&c.Inflight, 64)
@@ -138,12 +146,17 @@ func (c *Config) check() error {
 	files, needed := openFiles(), c.sockets()+otherFiles
 	check(files == 0 || needed <= files, "%d connections need %d open files here, and as many at the server; the limit is %d (ulimit -n)",
 		c.sockets(), needed, files)
+	check(c.AMQP == "" || c.Watchers+c.Idle+c.Fan+c.StormReaders == 0 && c.WatchParked == 0, "over AMQP nobody watches")
+	check(c.AMQP == "" || c.Array == 1 || c.WaitShare == 0, "over AMQP the commands of an array are not waited for: wait-share must be 0")
 	check(c.WaitShare <= 1, "wait-share %v is not a share", c.WaitShare)
 	return errors.Join(wrong...)
 }
 
 // sockets is how many connections there may be at once.
 func (c *Config) sockets() int {
+	if c.AMQP != "" {
+		return 1
+	}
 	n := c.Connections + c.Watchers + c.Idle + c.Fan + c.StormReaders
 	if c.Fan > 0 {
 		n++ // that changes the stream

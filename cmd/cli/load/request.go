@@ -19,6 +19,7 @@ type request struct {
 	pushed   []byte // how a push of one of the run's streams begins
 	notify   string // the head of a request to watch, up to the length's value
 	array    bool
+	amqp     bool
 
 	body []byte // scratch
 }
@@ -34,6 +35,7 @@ func newRequest(cfg *Config, base *url.URL, run string) *request {
 		filler:   strings.Repeat("x", cfg.Payload),
 		payload:  cfg.Payload,
 		array:    cfg.Array > 1,
+		amqp:     cfg.AMQP != "",
 		pushed:   []byte(`{"stream":"` + cfg.Type + "/" + run + "-"),
 		notify: "POST " + strings.TrimSuffix(base.Path, "/") + "/v1/notifications HTTP/1.1\r\nHost: " + base.Host +
 			"\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: ",
@@ -57,6 +59,9 @@ func (r *request) appendPost(b []byte, items []item, conn int, wait bool) []byte
 	}
 	if r.array {
 		r.body = append(r.body, ']')
+	}
+	if r.amqp {
+		return append(appendAMQPHead(b, len(items), wait), r.body...)
 	}
 	if wait {
 		b = append(b, r.headWait...)

@@ -16,6 +16,7 @@ import (
 // Report is what came of a run. Rates are per second, latencies in milliseconds.
 type Report struct {
 	Run         string  `json:"run"` // begins the ids of the run's streams
+	OverAMQP    bool    `json:"over_amqp,omitempty"`
 	URL         string  `json:"url"`
 	Type        string  `json:"type"`
 	Connections int     `json:"connections"`
@@ -83,7 +84,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	run := fmt.Sprintf("bench-%s%04x", strconv.FormatInt(time.Now().UnixMilli(), 36), rand.Uint32N(1<<16))
-	w, err := newWire(&cfg, base, cfg.sockets())
+	w, err := wireFor(&cfg, base)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +109,13 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		e.watch.conclude(ctx, r, idle)
 	}
 	return r, err
+}
+
+func wireFor(cfg *Config, base *url.URL) (wire, error) {
+	if cfg.AMQP != "" {
+		return newAMQPWire(cfg), nil
+	}
+	return newWire(cfg, base, cfg.sockets())
 }
 
 // conclude waits for the last outcomes, checks them all, and writes the report.
@@ -148,8 +156,9 @@ func (e *engine) conclude(ctx context.Context, base *url.URL, before usage) (*Re
 
 func (e *engine) report(before, after usage, last time.Time) *Report {
 	r := &Report{
-		Run: e.req.prefix[:len(e.req.prefix)-1], URL: e.cfg.URL, Type: e.cfg.Type, Connections: e.cfg.Connections,
-		Streams: e.cfg.Streams, Array: e.cfg.Array, Payload: e.cfg.Payload, Rate: e.cfg.Rate, Seed: e.cfg.Seed,
+		Run: e.req.prefix[:len(e.req.prefix)-1], URL: e.cfg.URL, OverAMQP: e.cfg.AMQP != "", Type: e.cfg.Type,
+		Connections: e.cfg.Connections,
+		Streams:     e.cfg.Streams, Array: e.cfg.Array, Payload: e.cfg.Payload, Rate: e.cfg.Rate, Seed: e.cfg.Seed,
 		Seconds: last.Sub(e.began).Seconds(), Commands: e.plan.log.n, Posted: e.sent, Posts: e.posts, Accepted: e.accepted,
 		Early: e.plan.early, Stale: e.plan.stales, Doubles: e.doubles, SentAgain: e.resent, BrokenOff: e.broken,
 		Refusals: e.refusals, Failures: []string{},
