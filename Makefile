@@ -14,8 +14,9 @@ PACKAGES ?= ./...
 FUZZTIME ?= 30s
 DURATION ?= 1h
 ARGS ?=
+MESSAGES ?= 1000000
 
-.PHONY: help run run-distributed build test soak bench bench-browser lint verify fuzz cover generate screenshots
+.PHONY: help run run-distributed build test soak fuzz-services bench bench-browser lint verify fuzz cover generate screenshots
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -50,6 +51,11 @@ fuzz: ## Each fuzz test for FUZZTIME (30s)
 	    (set -x; go test "./$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME)); \
 	  done; \
 	done
+
+fuzz-services: ## MESSAGES (1,000,000) made up for RabbitMQ and HTTP: each is answered, memory is back; SEED= replays
+	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; set -x; \
+	$(if $(SEED),DOORMAN_TEST_SEED=$(SEED)) go test ./deploy/endtoend -run 'TestMadeUpMessagesAndRequestsAreAllAnswered$$' \
+	  -count 1 -v -timeout 0 -args -services.messages $(MESSAGES)
 
 bench: build ## The table of speeds in README.md, measured here (about 5 minutes)
 	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; \

@@ -169,6 +169,7 @@ func TestHeadersThatTheLibraryCannotReadEndNothing(t *testing.T) {
 		"strange below":    {entry("a", 'F', long(entry("b", '?'))), "they are of no form that is known"},
 		"cut off":          {entry("a", 'F', long([]byte{9})), "they are of no form that is known"},
 		"bytes below zero": {entry("a", 'x', []byte{0xff, 0xff, 0xff, 0xff}), "they are of no form that is known"},
+		"a deep trace":     {bytes.Join([][]byte{append(short("traceparent"), nested(40)...), append(short("x-acquired-count"), nested(40)...)}, nil), "they are nested deeper than 16 levels"},
 		"a word of ours":   {entry("x-doorman-body-bytes", 'l', make([]byte, 8)), "one of them is named x-doorman-body-bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,6 +280,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add([]byte{}, []byte("one"))
 	f.Add(entry("x-delivery-count", 'l', make([]byte, 8)), []byte("one"))
 	f.Add(append(short("a"), nested(40)...), []byte{})
+	f.Add(append(short("traceparent"), nested(40)...), []byte{})
 	f.Add(entry("a", 'F', long(bytes.Join([][]byte{entry("b", 'D', make([]byte, 5)), entry("c", 'T', make([]byte, 8)), entry("d", 'x', long([]byte("e"))),
 		entry("f", 'A', long([]byte("t\x01b\x02B\x03s\x00\x04u\x00\x05I\x00\x00\x00\x06i\x00\x00\x00\x07f\x00\x00\x00\x08V")))}, nil))), []byte("one"))
 	f.Fuzz(func(t *testing.T, table, body []byte) {

@@ -18,7 +18,7 @@ const (
 const (
 	mostLevels   = 16
 	mostElements = 1024
-	mostKept     = 512 // bytes of one of those that matter
+	mostKept     = 1024 // bytes of those that matter
 )
 
 // The places in the payload of a frame of properties: class and weight, the body's size, the flags of the properties
@@ -147,7 +147,8 @@ func look(table []byte) (f found) {
 		}
 		switch name := string(table[start+1 : named]); name {
 		case deliveryCount, acquiredCount, traceHeader:
-			if at-start <= mostKept {
+			holds := table[named] == 'A' || table[named] == 'F' // anything, that is
+			if !holds && len(f.kept)+at-start <= mostKept {
 				f.kept = append(f.kept, table[start:at]...)
 			}
 		case wholeSize, leftOut:
