@@ -20,11 +20,29 @@ type edge struct {
 	requests    *requestMetrics
 	cors        *cors // nil: pages of other origins may not call
 	bodyTimeout time.Duration
+	pieces      pieceTime
 	log         *slog.Logger
 }
 
+// longestAnswer is how long an answer may take until it has been written, from its request on: more than any that waits
+// on purpose. A reader who does not read would otherwise keep its connection, and the answer in memory, for ever.
+const longestAnswer = 2 * time.Minute
+
+// pieceTime is how long one large piece of an answer may take to be written, whatever came before it. The zero value
+// sets no bound of its own.
+type pieceTime struct {
+	atLeast time.Duration
+	rate    int // bytes a second, of the slowest reader
+}
+
+// usualPieces lets a reader with 128 kbit/s have a state of a megabyte.
+var usualPieces = pieceTime{atLeast: 30 * time.Second, rate: 16 << 10}
+
+// largePiece is the size from which a piece of an answer is given time of its own. Smaller ones go into buffers.
+const largePiece = 32 << 10
+
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w}
+	a := &answer{ResponseWriter: w, pieces: e.pieces}
 	started := time.Now()
 	defer e.finish(a, r, started)
 	if e.cors != nil && e.cors.handled(a, r) {
@@ -85,6 +103,7 @@ func (e *edge) finish(a *answer, r *http.Request, started time.Time) {
 type answer struct {
 	http.ResponseWriter
 	status int
+	pieces pieceTime
 }
 
 // WriteHeader is http.ResponseWriter's. Informational answers come before the one that counts.
@@ -100,7 +119,18 @@ func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
+	if len(b) >= largePiece && a.pieces.rate > 0 {
+		a.allow(len(b))
+	}
 	return a.ResponseWriter.Write(b)
+}
+
+// allow gives a piece of an answer its time. It ends with the request: net/http sets another one for the next.
+func (a *answer) allow(bytes int) {
+	if connection, ok := a.ResponseWriter.(interface{ SetWriteDeadline(t time.Time) error }); ok {
+		enough := a.pieces.atLeast + time.Duration(bytes/a.pieces.rate)*time.Second
+		_ = connection.SetWriteDeadline(time.Now().Add(enough)) // it fails where writing fails too
+	}
 }
 
 // Unwrap lets http.ResponseController reach what is underneath, to flush and to take connections over.

@@ -190,6 +190,27 @@ func TestABodyMustComeInTime(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 }
 
+// A reader who does not read must not keep a connection, and what it was to be told in memory, for ever.
+func TestAnAnswerMustBeReadInTime(t *testing.T) {
+	t.Parallel()
+	e := anEdge()
+	e.pieces = pieceTime{atLeast: 20 * time.Millisecond, rate: 1 << 40}
+	wrote := make(chan error, 1)
+	e.routes.HandleFunc("GET /large", func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write(make([]byte, 64<<20)) // more than any system keeps for a reader that does not read
+		wrote <- err
+	})
+	address := served(t, e)
+	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer connection.Close()
+	_, err = io.WriteString(connection, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	require.ErrorContains(t, <-wrote, "i/o timeout")
+	_, err = io.Copy(io.Discard, connection)
+	require.NoError(t, err, "the connection ends")
+}
+
 func TestAnAnswerMayTakeLongerThanABodyMay(t *testing.T) {
 	t.Parallel()
 	e := anEdge()

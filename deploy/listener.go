@@ -46,6 +46,7 @@ func (p *Program) listen() error {
 		return err
 	}
 	p.onStop("closing "+p.config.Listen, p.public.close)
+	p.public.server.WriteTimeout = longestAnswer // profiles at the other one take as long as they are asked to
 	p.admin.serve(p.adminRoutes(adminText, http.HandlerFunc(p.noOperators)), p.failed)
 	starting := http.NewServeMux()
 	p.health.routes(starting)
@@ -79,8 +80,7 @@ func (p *Program) open(key, address string) (*listener, error) {
 		ReadHeaderTimeout: p.config.HTTPReadHeaderTimeout,
 		IdleTimeout:       p.config.HTTPIdleTimeout,
 		MaxHeaderBytes:    p.config.HTTPMaxHeaderBytes,
-		// No WriteTimeout and no ReadTimeout: both would end answers that wait on purpose. Bodies are
-		// bounded in time by the edge.
+		// No ReadTimeout: it would end answers that wait on purpose. Bodies are bounded in time by the edge.
 		ConnState: made.connections.changed,
 		ErrorLog:  slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}

@@ -44,7 +44,7 @@ func (p *Program) mount(routes *http.ServeMux) error {
 	routes.HandleFunc(anyRoute, noRoute(routes))
 	p.public.handler.set(&edge{
 		routes: routes, requests: &p.metrics.requests, cors: newCORS(p.config.CORSOrigins),
-		bodyTimeout: p.config.HTTPReadBodyTimeout, log: p.log,
+		bodyTimeout: p.config.HTTPReadBodyTimeout, pieces: usualPieces, log: p.log,
 	})
 	return nil
 }
