@@ -2,9 +2,9 @@ package ingress
 
 import "slices"
 
-// What is buried at once, at most: messages, and bytes of what was refused. A larger one goes alone.
+// What is buried at once, at most: refusals, and bytes of their messages. A message with more goes alone.
 const (
-	buryMessages = 256
+	buryRefusals = 1024
 	buryBytes    = 8 << 20
 )
 
@@ -41,9 +41,12 @@ func (in *Ingress) takeRefused() []*parcel {
 		return nil
 	}
 	in.burying = true
-	n, bytes := 0, 0
-	for n < min(len(in.refused), buryMessages) && (n == 0 || bytes+len(in.refused[n].message.Body) <= buryBytes) {
-		bytes += len(in.refused[n].message.Body)
+	n, refusals, bytes := 0, 0, 0
+	for _, p := range in.refused {
+		refusals, bytes = refusals+p.refusedCount(), bytes+len(p.message.Body)
+		if n > 0 && (refusals > buryRefusals || bytes > buryBytes) {
+			break
+		}
 		n++
 	}
 	some := slices.Clone(in.refused[:n])

@@ -171,7 +171,7 @@ func (in *Ingress) conclude(p *parcel) {
 				in.held = append(in.held, p)
 			}
 		})
-	case p.anyRefused():
+	case p.refusedCount() > 0:
 		in.progress.Store(true)
 		in.change(func() { in.refused = append(in.refused, p) })
 	default:
@@ -194,14 +194,15 @@ func (in *Ingress) settle(p *parcel) {
 	p.delivery.Settle()
 }
 
-func (p *parcel) anyRefused() bool {
+// refusedCount is how much of a message is refused: of its commands, or all of it at once.
+func (p *parcel) refusedCount() (n int) {
 	if p.refused != nil {
-		return true
+		return 1
 	}
 	for i := range p.commands {
 		if p.commands[i].Refused != nil {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

@@ -3,6 +3,7 @@ package ingress_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +131,38 @@ func TestWhatIsRefusedIsKeptBeforeItIsSettled(t *testing.T) {
 		w.settles(given[0])
 		require.Len(t, w.buried, 1)
 		require.Len(t, w.replies, 1)
+	})
+}
+
+// However much is refused, no more of it is kept at once than a transaction bears.
+func TestWhatIsKeptAtOnceIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		total, away := 0, true
+		w.keeping = func(refused []ingress.Refused) error {
+			if away {
+				return errAway
+			}
+			bytes := 0
+			for i := range refused {
+				bytes += refused[i].Size
+			}
+			require.LessOrEqual(t, len(refused), 1024)
+			require.LessOrEqual(t, bytes, 8<<20)
+			total += len(refused)
+			return nil
+		}
+		w.start()
+		array := message("[" + strings.Repeat("7,", 255) + "7]")
+		large := message(strings.Repeat("x", 5<<20))
+		given := w.give(array, array, array, array, array, array, large, large, large, message("{"))
+		time.Sleep(time.Second)
+		w.change(func() { away = false })
+		for _, d := range given {
+			w.settles(d)
+		}
+		require.Equal(t, 6*256+4, total)
 	})
 }
 
