@@ -121,6 +121,7 @@ func letterOf(r *ingress.Refused, now time.Time) store.DeadLetter {
 	m := r.Message
 	letter := store.DeadLetter{
 		At: now, Origin: store.OriginAMQP, Reason: r.Problem.Code, Cause: r.Problem.Error(),
+		Key: r.Key(), Again: m.Deliveries > 0,
 		Message: &store.Message{
 			Body: r.Body, Size: r.Size, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, MessageID: m.MessageID,
 			CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, UserID: m.UserID, Exchange: m.Exchange, RoutingKey: m.RoutingKey,

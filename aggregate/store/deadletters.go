@@ -42,6 +42,11 @@ type DeadLetter struct {
 
 	Told     bool // other services have been told of it
 	Decision Decision
+
+	// Key and Again are for Bury alone, and of OriginAMQP; reads leave them empty. Whoever refuses a message once more
+	// gives it the same key; None stands for no key. Again says that it may have been refused before.
+	Key   commands.ID
+	Again bool
 }
 
 // Message is a message of another service, as it came.
@@ -157,8 +162,9 @@ const (
 type DeadLetters interface {
 	// Bury keeps letters that no batch brings, within the bounds above, in one transaction, and fills in their
 	// numbers, which rise in the order given. It tells how many letters of OriginAMQP it had to let go, the ones
-	// that were kept first, for others to have room. After ErrFateUnknown they may be kept or not; to bury them
-	// again may double them.
+	// that were kept first, for others to have room. Instead of a letter that comes again, one that is kept under its
+	// key stays the only one, and gives it its number. After ErrFateUnknown letters may be kept or not; to bury them
+	// again as if for the first time may double them.
 	Bury(ctx context.Context, letters []DeadLetter) (gone int, err error)
 
 	// DeadLetter reads one letter, whole. When there is none it is ErrNoDeadLetter.

@@ -194,11 +194,11 @@ func (in *Ingress) reply(r *Refused) (Reply, bool) {
 	if m.ReplyTo == "" || in.ours(m.ReplyTo) {
 		return Reply{}, false
 	}
-	return Reply{To: m.ReplyTo, MessageID: r.name(), CorrelationID: m.CorrelationID, Problem: r.Problem}, true
+	return Reply{To: m.ReplyTo, MessageID: r.Key().String(), CorrelationID: m.CorrelationID, Problem: r.Problem}, true
 }
 
-// name is made of what makes the refusal the one it is: the same whenever the message is delivered again.
-func (r *Refused) name() string {
+// Key is made of what makes the refusal the one it is: the same whenever the message is delivered again.
+func (r *Refused) Key() commands.ID {
 	m := r.Message
 	h := sha256.New()
 	for _, part := range [...]string{m.ReplyTo, m.CorrelationID, m.MessageID, string(r.Problem.Code)} {
@@ -210,5 +210,5 @@ func (r *Refused) name() string {
 	var id commands.ID
 	copy(id[:], h.Sum(nil))
 	id[6], id[8] = 0x80|id[6]&0x0f, 0x80|id[8]&0x3f // version 8 (RFC 9562 section 5.8)
-	return id.String()
+	return id
 }

@@ -31,6 +31,11 @@ func TestMadeUpMessagesAndRequestsAreAllAnswered(t *testing.T) {
 	value := seed(t).Uint64()
 	p := overRabbitMQ(t)
 	server := p.start(t)
+	defer func() {
+		if t.Failed() { // the log of a million is long
+			t.Logf("what the server complained of:\n%s", complaints(server.log.String()))
+		}
+	}()
 	s := newFuzzService(t, p, newFuzzer(value, 0))
 	began := time.Now()
 	var before memory
@@ -63,6 +68,18 @@ func TestMadeUpMessagesAndRequestsAreAllAnswered(t *testing.T) {
 	require.Zero(t, metric(t, p, `doorman_ingress_refused_total{reason="internal"}`), "nothing broke")
 	require.NotContains(t, server.log.String(), "panic:")
 	server.stop()
+}
+
+// complaints are the first of the lines that a server logs as errors and warnings.
+func complaints(log string) string {
+	const most = 64 << 10
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if (strings.Contains(line, "ERROR") || strings.Contains(line, "WARN")) && b.Len() < most {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // memory is what a server takes after its garbage was collected.

@@ -131,8 +131,9 @@ func TestKillingGatewaysLosesAndDoublesNothingOfOtherServices(t *testing.T) {
 			twice++
 		}
 	}
-	t.Logf("%d of %d letters are there twice: a gateway was killed between keeping and acknowledging", twice, len(letters))
-	require.Less(t, twice, len(letters)/2)
+	// A gateway that is killed while the store has not begun to keep what it was sent may have that kept after another one.
+	t.Logf("%d of %d letters are there twice", twice, len(letters))
+	require.LessOrEqual(t, twice, len(letters)/10)
 	for _, id := range refused {
 		status, text := answer(t, a, "/v1/commands/"+id.String())
 		require.Equal(t, 404, status, text)

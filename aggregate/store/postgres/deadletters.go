@@ -11,8 +11,9 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-// buryLetters calls the function of migrations/00010_requests.sql.
-var buryLetters = &statement{"bury_letters", `select numbers, gone from bury_letters($1, $2, $3, $4, $5, $6, $7, $8, $9)`}
+// buryLetters calls the function of migrations/00011_bury.sql.
+var buryLetters = &statement{"bury_letters", `
+select numbers, gone from bury_letters($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`}
 
 // Bury keeps letters that no batch brings; see store.DeadLetters. Commits must not wait behind it, so it uses the
 // connections for reading.
@@ -20,12 +21,13 @@ func (s *Store) Bury(ctx context.Context, letters []store.DeadLetter) (gone int,
 	if len(letters) == 0 {
 		return 0, nil
 	}
-	var columns [7]column
+	var columns [9]column
 	for i, element := range []uint32{pgtype.TimestamptzOID, pgtype.TextOID, pgtype.UUIDOID, pgtype.TextOID, pgtype.TextOID,
-		pgtype.ByteaOID, pgtype.ByteaOID} {
+		pgtype.ByteaOID, pgtype.ByteaOID, pgtype.UUIDOID, pgtype.BoolOID} {
 		columns[i].start(element, len(letters))
 	}
 	at, origin, id, name, reason, cause, body := &columns[0], &columns[1], &columns[2], &columns[3], &columns[4], &columns[5], &columns[6]
+	key, again := &columns[7], &columns[8]
 	for i := range letters {
 		letter, err := letters[i].Bounded()
 		if err != nil {
@@ -35,6 +37,12 @@ func (s *Store) Bury(ctx context.Context, letters []store.DeadLetter) (gone int,
 		origin.text(string(letter.Origin))
 		reason.text(string(letter.Reason))
 		cause.text(letter.Cause)
+		if letter.Key == commands.None {
+			key.null()
+		} else {
+			key.id(letter.Key)
+		}
+		again.bool(letter.Again && letter.Key != commands.None)
 		if letter.Message != nil {
 			id.id(commands.None)
 			name.text("")
@@ -52,7 +60,8 @@ func (s *Store) Bury(ctx context.Context, letters []store.DeadLetter) (gone int,
 		}
 		gone, executed = int(r.int64(1)), true
 		return nil
-	}, at.b, origin.b, id.b, name.b, reason.b, cause.b, body.b, numberParam(s.config.maxRefused), numberParam(s.config.maxRefusedBytes))
+	}, at.b, origin.b, id.b, name.b, reason.b, cause.b, body.b, key.b, again.b,
+		numberParam(s.config.maxRefused), numberParam(s.config.maxRefusedBytes))
 	if err != nil {
 		return 0, commitFailure(err, executed)
 	}

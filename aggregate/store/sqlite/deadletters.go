@@ -14,7 +14,8 @@ import (
 // The statements about dead letters. They are rare, so they are prepared when they are run.
 const (
 	sqlRefused = `SELECT count(*), coalesce(sum(length(cause) + length(envelope)), 0) FROM dead_letters WHERE origin = 'amqp'`
-	sqlBury    = `INSERT INTO dead_letters (at, origin, id, stream, reason, cause, envelope) VALUES (?, ?, ?, ?, ?, ?, ?)
+	sqlBuried  = `SELECT number FROM dead_letters WHERE key = ? ORDER BY number LIMIT 1`
+	sqlBury    = `INSERT INTO dead_letters (at, origin, id, stream, reason, cause, envelope, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		RETURNING number`
 	sqlLetGo = `DELETE FROM dead_letters
 		WHERE number = (SELECT number FROM dead_letters WHERE origin = 'amqp' ORDER BY number LIMIT 1)
@@ -90,29 +91,7 @@ func (s *Store) Bury(ctx context.Context, letters []store.DeadLetter) (gone int,
 // bury keeps letters, and lets the oldest refused messages go until the others keep within the bounds.
 func (r *refused) bury(conn *engine.Conn, letters []store.DeadLetter, mostLetters, mostBytes int64) (gone int, err error) {
 	for i := range letters {
-		l := &letters[i]
-		id, stream := commands.None, ""
-		var body []byte
-		if l.Message != nil {
-			body = record.AppendMessage(nil, l.Message)
-			r.letters++
-			r.bytes += int64(len(body) + len(l.Cause))
-		} else {
-			id, stream, body = l.Envelope.ID, streamName(l.Envelope.Stream), record.AppendEnvelope(nil, l.Envelope)
-		}
-		err := rows(conn, sqlBury, func(row *engine.Stmt) {
-			row.BindInt(1, l.At.UnixMicro())
-			row.BindText(2, string(l.Origin))
-			bindID(row, 3, &id)
-			row.BindText(4, stream)
-			row.BindText(5, string(l.Reason))
-			row.BindText(6, l.Cause)
-			row.BindBlob(7, body)
-		}, func(row *engine.Stmt) error {
-			l.N = uint64(row.Int(0))
-			return nil
-		})
-		if err != nil {
+		if err := r.add(conn, &letters[i]); err != nil {
 			return 0, err
 		}
 	}
@@ -133,6 +112,41 @@ func (r *refused) bury(conn *engine.Conn, letters []store.DeadLetter, mostLetter
 		gone++
 	}
 	return gone, nil
+}
+
+// add keeps one letter, unless it comes again and is kept, and fills in its number.
+func (r *refused) add(conn *engine.Conn, l *store.DeadLetter) error {
+	number := func(row *engine.Stmt) error {
+		l.N = uint64(row.Int(0))
+		return nil
+	}
+	if l.N = 0; l.Again && l.Key != commands.None {
+		if err := rows(conn, sqlBuried, func(row *engine.Stmt) { bindID(row, 1, &l.Key) }, number); err != nil || l.N > 0 {
+			return err
+		}
+	}
+	id, stream := commands.None, ""
+	var body []byte
+	if l.Message != nil {
+		body = record.AppendMessage(nil, l.Message)
+		r.letters++
+		r.bytes += int64(len(body) + len(l.Cause))
+	} else {
+		id, stream, body = l.Envelope.ID, streamName(l.Envelope.Stream), record.AppendEnvelope(nil, l.Envelope)
+	}
+	return rows(conn, sqlBury, func(row *engine.Stmt) {
+		row.BindInt(1, l.At.UnixMicro())
+		row.BindText(2, string(l.Origin))
+		bindID(row, 3, &id)
+		row.BindText(4, stream)
+		row.BindText(5, string(l.Reason))
+		row.BindText(6, l.Cause)
+		row.BindBlob(7, body)
+		row.BindNull(8)
+		if l.Key != commands.None {
+			bindID(row, 8, &l.Key)
+		}
+	}, number)
 }
 
 // DeadLetter reads one letter; see store.DeadLetters.
