@@ -28,6 +28,15 @@ func TestWhatNobodyListensToDoesNotTravel(t *testing.T) {
 		require.Zero(t, a.relay.Behind())
 		require.LessOrEqual(t, w.sent, 6, "one of each routing key")
 
+		sent, began := w.sent, time.Now()
+		for range 100 {
+			a.commit(landing(streamOn(0, 0), 1))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		require.Zero(t, a.relay.Behind())
+		require.LessOrEqual(t, w.sent-sent, 2*6, "what lands within 20 ms is asked for together, in %s", time.Since(began))
+
 		q := w.bind(bus.EventsExchange, everything)
 		more := []*commands.Outcome{landing(streamOn(0, 0), 2), landing(streamOn(0, 0), 3), landing(streamOn(1, 0), 1)}
 		a.commit(more...)

@@ -54,7 +54,9 @@
 // the whole batch counts as published at the moment of the asking, when all of it had been committed. Whoever
 // binds a queue later is owed what is published later, and of what was committed after that, nothing
 // is in the batch. From the first message that somebody wants on, everything is published in full, in order, so
-// no queue sees a gap; and once in a while an exchange with an audience is asked anew.
+// no queue sees a gap; and once in a while an exchange with an audience is asked anew. Asking costs as much as
+// publishing: while nobody listens, what is committed within [Config.Gather] is asked for together, and the first of
+// it comes to a queue that has just been bound that much later.
 //
 // This holds where messages are routed by their keys, as by topic exchanges and everything that is bound to them by
 // key. An exchange that is bound to them and routes by headers may want one message of a key and not another:

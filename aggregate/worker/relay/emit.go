@@ -35,6 +35,7 @@ type emitter struct {
 	identity store.Identity
 	events   audience
 	outcomes audience
+	silent   bool // nobody wanted anything of the last batch
 	tickets  tickets
 	scratch  scratch
 }
@@ -96,9 +97,13 @@ func (r *emitter) emit(ctx context.Context, batch []*commands.Outcome) error {
 		}
 	}
 	wanted := asked + askedToo
+	r.silent = len(notices)+wanted == 0
 	r.cfg.Metrics.Published(len(notices)+wanted, unheard-wanted)
 	return nil
 }
+
+// unheard tells whether nobody wanted anything of the last batch.
+func (r *emitter) unheard() bool { return r.silent }
 
 // eventPlaces and outcomePlaces are how many messages there are of an outcome on each exchange, and their keys.
 func eventPlaces(o *commands.Outcome) (n int, kind func(i int) string) {

@@ -38,7 +38,7 @@ func New(cfg Config) (*Relay, error) {
 	moved := func() { signal(saving) }
 	emitter := &emitter{cfg: &r.cfg, identity: identity, tickets: newTickets(cfg.Store)}
 	r.events = newSequence(r.life, &r.cfg, identity.Lanes, "published", moved)
-	r.events.emit = emitter.emit
+	r.events.emit, r.events.unheard = emitter.emit, emitter.unheard
 	r.replies = newReplies(r.life, &r.cfg, identity, moved)
 	r.checkpoint = &checkpoint{cfg: &r.cfg, wake: saving, reached: r.reached}
 	return r, nil

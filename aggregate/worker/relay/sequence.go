@@ -52,6 +52,8 @@ type sequence struct {
 	// moved is told when it has got on, begun, when it is set, of lanes before anything of them is emitted.
 	moved func()
 	begun func(holding)
+	// unheard, when it is set, tells whether nobody wanted anything of what was emitted last.
+	unheard func() bool
 
 	mu       sync.Mutex
 	backlog  backlog
@@ -59,7 +61,8 @@ type sequence struct {
 	turn     uint64  // of what it is at
 	stopping bool
 
-	wake chan struct{} // holds a token when there is something to look at
+	wake  chan struct{} // holds a token when there is something to look at
+	hurry chan struct{} // closed when it is to end
 
 	at   atomic.Uint64 // everything of the lanes up to here is done
 	told atomic.Uint64 // the newest position that is known to be there
@@ -71,7 +74,8 @@ type sequence struct {
 }
 
 func newSequence(life context.Context, cfg *Config, lanes int, doing string, moved func()) *sequence {
-	s := &sequence{cfg: cfg, life: life, lanes: lanes, doing: doing, moved: moved, wake: make(chan struct{}, 1)}
+	s := &sequence{cfg: cfg, life: life, lanes: lanes, doing: doing, moved: moved, wake: make(chan struct{}, 1),
+		hurry: make(chan struct{})}
 	s.backlog = backlog{mostOutcomes: cfg.KeepOutcomes, mostBytes: cfg.KeepBytes}
 	return s
 }
@@ -113,6 +117,9 @@ func (s *sequence) reached() (at, turn uint64) {
 // stop has it end once nothing is left.
 func (s *sequence) stop() {
 	s.mu.Lock()
+	if !s.stopping {
+		close(s.hurry)
+	}
 	s.stopping = true
 	s.mu.Unlock()
 	signal(s.wake)
@@ -121,6 +128,7 @@ func (s *sequence) stop() {
 // run goes through, one batch after the other.
 func (s *sequence) run() {
 	for failed := 0; s.life.Err() == nil; {
+		began := time.Now()
 		worked, err := s.step()
 		switch {
 		case s.life.Err() != nil:
@@ -138,11 +146,33 @@ func (s *sequence) run() {
 		if worked {
 			failed, s.rest = 0, time.Time{}
 			s.moved()
+			s.gather(began)
 			continue
 		}
 		if !s.await() {
 			return
 		}
+	}
+}
+
+// gather lets time pass after a batch that nobody wanted: what is committed meanwhile is asked for together. What is
+// in the log already is not waited for.
+func (s *sequence) gather(began time.Time) {
+	if s.unheard == nil || !s.unheard() {
+		return
+	}
+	s.mu.Lock()
+	behind := s.backlog.unsettled || s.backlog.gap || s.backlog.let > s.backlog.at
+	s.mu.Unlock()
+	if behind {
+		return
+	}
+	timer := time.NewTimer(time.Until(began.Add(s.cfg.Gather)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.hurry:
+	case <-s.life.Done():
 	}
 }
 
