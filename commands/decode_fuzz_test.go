@@ -51,6 +51,7 @@ func FuzzDecode(f *testing.F) {
 		`{"stream":"order/42","type":"x","data":{"a":[1,-0.5e+7,true,null,"\ud83d\ude00\n"]}}`,
 		`[{"stream":"order/42","type":"x"},{"stream":"order/42","type":"x","ticket":"genesis"}]`,
 		`{"stream":"order/42","type":"x","data":{"a":1,"\u0061":2}}`,
+		`{"id":"01977b2e-5b0c-7d31-9d3c-0-6f1a2b3c4d5","stream":"order/42","type":"x"}`,
 		`{"stream":"order/42","type":"x","actor":"\ud800"}`, `[7]`, `[]`, "\xef\xbb\xbf{}", `{"a":"` + "\xff" + `"}`,
 		`{"stream":"order/42","type":"x","session":"` + "\uffff" + `","Type":1}`, `{"data":` + strings.Repeat("[", 40),
 	} {

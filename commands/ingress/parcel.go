@@ -60,6 +60,7 @@ func (in *Ingress) read(p *parcel) {
 			p.commands = nil
 			p.refused = problem.New(commands.Internal, "")
 			p.cause = fmt.Sprintf("%v\n%s", broken, debug.Stack())
+			in.config.Log.Error("a message broke its reader", "err", broken, "stack", p.cause)
 		}
 	}()
 	if p.refused = in.checkProperties(p.message); p.refused != nil {
