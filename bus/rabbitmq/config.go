@@ -27,6 +27,7 @@ const (
 	DefaultConnectTimeout  = 10 * time.Second
 	DefaultMaxBackoff      = 5 * time.Second
 	DefaultRefusalPatience = 10 * time.Second
+	DefaultAckEvery        = 100 * time.Millisecond
 )
 
 const (
@@ -79,8 +80,13 @@ type Config struct {
 	MaxPending      int // messages taken and not answered, beyond which it answers bus.ErrFull; 4,096 by default
 	MaxPendingBytes int // of their payloads; 64 MiB by default
 
-	// Prefetch bounds what a subscription has been handed and has not acknowledged; 256 by default.
+	// Prefetch bounds what a subscription has been handed and the broker has not been told to be acknowledged; 256 by
+	// default.
 	Prefetch int
+	// AckEvery is how long acknowledgements of a subscription are gathered at most, unless there are half as many as
+	// Prefetch; 100 ms by default. Each word to a quorum queue costs the broker a write to disk, as a message does. What it
+	// has not been told when a subscriber is killed comes again.
+	AckEvery time.Duration
 
 	ConfirmTimeout time.Duration // after which the fate of a message is unknown; 10 s by default
 	ConnectTimeout time.Duration // for an attempt to connect, and for Subscribe; 10 s by default
@@ -124,6 +130,7 @@ func (c Config) withDefaults() Config {
 		{&c.ConnectTimeout, DefaultConnectTimeout},
 		{&c.MaxBackoff, DefaultMaxBackoff},
 		{&c.RefusalPatience, DefaultRefusalPatience},
+		{&c.AckEvery, DefaultAckEvery},
 	} {
 		if *setting.value == 0 {
 			*setting.value = setting.fallback
@@ -177,6 +184,7 @@ func (c Config) Validate() error {
 	}
 	for name, value := range map[string]time.Duration{
 		"confirm": c.ConfirmTimeout, "connect": c.ConnectTimeout, "backoff": c.MaxBackoff, "refusal": c.RefusalPatience, "expire": c.Expire,
+		"acknowledgement": c.AckEvery,
 	} {
 		if value < 0 {
 			wrong("the %s time must not be below 0, it is %s", name, value)

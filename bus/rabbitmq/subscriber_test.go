@@ -70,6 +70,54 @@ func TestWhatWasNotAcknowledgedComesAgainInOrder(t *testing.T) {
 	require.ErrorIs(t, third.Context().Err(), context.Canceled)
 }
 
+// Each word to the broker covers what was acknowledged within a while, or half of what may be in hand.
+func TestAcknowledgementsAreGathered(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name           string
+		every          time.Duration
+		messages, acks int
+		words          int64 // to the broker
+		again          int   // the first that comes again when the line is cut
+	}{
+		{"for a while", time.Hour, 5, 3, 0, 0},
+		{"down to half of what may be in hand", time.Hour, 10, 5, 3, 3},
+		{"and told after it", time.Millisecond, 5, 3, 1, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			config := rabbitmqtest.Config(t)
+			config.Prefetch, config.AckEvery, config.MaxBackoff = 16, c.every, 200*time.Millisecond
+			publisher := openPublisher(t, config)
+			for i := range c.messages {
+				require.NoError(t, publisher.Publish(topic, numbered(i)))
+			}
+			proxy := rabbitmqtest.NewProxy(t, config.URL)
+			config.URL = proxy.URL()
+			subscriber := openSubscriber(t, config)
+			messages, err := subscriber.Subscribe(t.Context(), topic)
+			require.NoError(t, err)
+			first := take(t, messages, c.messages)
+			heard := proxy.Heard()
+			for _, m := range first[:c.acks] {
+				m.Ack()
+				<-m.Context().Done()
+			}
+			const word = 21 // the bytes of basic.ack; a heartbeat has 8
+			require.Eventually(t, func() bool { return proxy.Heard() >= heard+c.words*word }, 10*time.Second, time.Millisecond)
+			require.NoError(t, subscriber.SubscribeInitialize(topic)) // what the broker answers after what it was told
+
+			proxy.Cut()
+
+			var want []string
+			for i := c.again; i < c.messages; i++ {
+				want = append(want, strconv.Itoa(i))
+			}
+			require.Equal(t, want, ackAll(take(t, messages, len(want))))
+		})
+	}
+}
+
 func ackAll(messages []*message.Message) []string {
 	for _, m := range messages {
 		m.Ack()

@@ -29,6 +29,11 @@ type subscription struct {
 	consuming atomic.Pointer[time.Time] // since when it has had its consumer; nil while it has none
 
 	inHand fifo[delivered] // in the order of delivery
+
+	// What was acknowledged on the channel that there is and the broker has not been told: how many, and the last.
+	untold int
+	last   uint64
+	tell   *time.Timer // set while there is any
 }
 
 type delivered struct {
@@ -42,6 +47,8 @@ func newSubscription(ctx context.Context, s *Subscriber, queue string) *subscrip
 		config: &s.config, link: s.link, queue: queue,
 		out: make(chan *message.Message, s.config.Prefetch), begun: make(chan error, 1),
 	}
+	sub.tell = time.NewTimer(sub.config.AckEvery)
+	sub.tell.Stop()
 	sub.ctx, sub.cancel = context.WithCancel(ctx)
 	sub.unhook = context.AfterFunc(s.ctx, sub.cancel)
 	return sub
@@ -167,11 +174,11 @@ func (s *subscription) ask(session *session) (o opened) {
 	return o
 }
 
-// consume works until the channel is lost or the subscription ends. Acknowledgements are gathered while
-// deliveries come in, up to half of what may be in hand, so that one word to the broker covers many.
+// consume works until the channel is lost or the subscription ends. Acknowledgements are gathered, up to half of what
+// may be in hand and for Config.AckEvery, so that one word to the broker covers many.
 func (s *subscription) consume(session *session, channel *amqp.Channel, deliveries <-chan amqp.Delivery) {
 	for {
-		if s.inHand.len() < s.config.Prefetch/2 {
+		if !s.half() {
 			select {
 			case d, open := <-deliveries:
 				if !open {
@@ -195,12 +202,17 @@ func (s *subscription) consume(session *session, channel *amqp.Channel, deliveri
 			s.settle(channel)
 		case <-nacked:
 			s.settle(channel)
+		case <-s.tell.C:
+			s.acknowledge(channel)
 		case <-s.ctx.Done():
 			s.release(session, channel)
 			return
 		}
 	}
 }
+
+// half tells whether half of what may be in hand, as the broker sees it, is.
+func (s *subscription) half() bool { return s.inHand.len()+s.untold >= s.config.Prefetch/2 }
 
 func (s *subscription) hand(d *amqp.Delivery) {
 	m := unmarshal(d)
@@ -220,39 +232,47 @@ func (s *subscription) oldest() (acked, nacked <-chan struct{}) {
 	return m.Acked(), m.Nacked()
 }
 
-// settle tells the broker of what has been acknowledged or refused, from the oldest up to the first that
-// is neither. Its errors need no answer: the channel is closed then, and everything comes again.
+// settle takes note of what has been acknowledged or refused, from the oldest up to the first that is neither.
 func (s *subscription) settle(channel *amqp.Channel) {
-	var acked uint64 // the last one of a row
 	before := s.inHand.len()
-	defer func() { s.config.Metrics.Settled(before - s.inHand.len()) }()
-	flush := func() {
-		if acked > 0 {
-			_ = channel.Ack(acked, true)
-			acked = 0
-		}
-	}
-	defer flush()
 	for s.inHand.len() > 0 {
 		verdict := verdictOn(s.inHand.at(0).message)
 		if verdict == undecided {
-			return
+			break
 		}
 		d := s.inHand.pop()
 		d.cancel()
 		if verdict == acknowledged {
-			acked = d.tag
+			if s.untold == 0 {
+				s.tell.Reset(s.config.AckEvery)
+			}
+			s.untold, s.last = s.untold+1, d.tag
 			continue
 		}
-		flush()
+		s.acknowledge(channel)
 		_ = channel.Nack(d.tag, false, true)
 	}
+	s.config.Metrics.Settled(before - s.inHand.len())
+	if s.half() {
+		s.acknowledge(channel)
+	}
+}
+
+// acknowledge tells the broker of what has been acknowledged. Its errors need no answer: the channel is closed then,
+// and everything comes again.
+func (s *subscription) acknowledge(channel *amqp.Channel) {
+	if s.untold > 0 {
+		_ = channel.Ack(s.last, true)
+	}
+	s.untold = 0
+	s.tell.Stop()
 }
 
 // release ends the subscription at the broker, which puts back what is not acknowledged, before anything
 // that has not been delivered.
 func (s *subscription) release(session *session, channel *amqp.Channel) {
 	s.settle(channel)
+	s.acknowledge(channel)
 	for i := range s.inHand.len() {
 		if d := s.inHand.at(i); verdictOn(d.message) == acknowledged {
 			_ = channel.Ack(d.tag, false)
@@ -276,6 +296,8 @@ func (s *subscription) lose(session *session, channel *amqp.Channel) {
 
 // forget lets go of what is in hand. What nobody has read is taken back, because it comes again.
 func (s *subscription) forget() {
+	s.untold = 0
+	s.tell.Stop()
 	s.config.Metrics.Settled(s.inHand.len())
 	for s.inHand.len() > 0 {
 		d := s.inHand.pop()

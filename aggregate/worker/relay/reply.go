@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -84,8 +85,8 @@ var refusalDetails = map[commands.Reason]string{
 func (r *reply) messageID(epoch string) string {
 	hash := sha256.New()
 	for _, part := range []string{epoch, r.to.ID.String(), string(r.refusal), r.to.ReplyTo, r.to.CorrelationID} {
+		hash.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		hash.Write([]byte(part))
-		hash.Write([]byte{0})
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:16])
 }
