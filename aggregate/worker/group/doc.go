@@ -23,7 +23,8 @@
 //
 //	joins    at its first renewal, and takes its share of the lanes; the others let go of them within a renewal
 //	leaves   the others take its lanes over with their next renewal
-//	killed   once it has not been seen for [Lapse], with the next renewal: less than 5 s in all
-//	freezes  likewise; when it wakes up it is fenced, and joins again as the newest
+//	killed   once it has not been seen for [Cut], with the next renewal: in 3 s, or after [Lapse] when its
+//	         machine went with it, in less than 5 s
+//	freezes  after [Lapse]; when it wakes up it is fenced, and joins again as the newest
 //	cut off  from the list, it stops its worker after [Lapse], and goes on when it reaches the list again
 package group

@@ -7,8 +7,13 @@ import (
 	"time"
 )
 
-// Lapse is how long a member counts as living after it was seen.
-const Lapse = 3500 * time.Millisecond
+const (
+	// Lapse is how long a member counts as living after it was seen.
+	Lapse = 3500 * time.Millisecond
+	// Cut is how long one does whose connection to the list has ended since: two renewals, so that one that lives can
+	// be seen over another connection.
+	Cut = 1500 * time.Millisecond
+)
 
 // Member is one worker process.
 type Member struct {
@@ -20,7 +25,7 @@ type Member struct {
 // from many goroutines at once, and return when the context ends.
 //
 // A member lives from its first Renew until it has Left or was not seen for [Lapse], counted by one clock
-// for all. It keeps its place in the list for as long as it lives; when it comes back it is the newest.
+// for all; a list that hears of it when a process ends need wait for [Cut] only. It keeps its place in the list for as long as it lives; when it comes back it is the newest.
 //
 // Any error means that nothing is known: whether it was seen, or who lives. It is to be asked again.
 type Members interface {

@@ -23,7 +23,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // clocked is a list whose clock a test puts forward.
 type clocked struct {
 	group.Members
-	pass func(time.Duration)
+	pass   func(time.Duration)
+	config postgres.Config // of the list in a database
 }
 
 // lists are the implementations, all of which the tests below are run over.
@@ -36,7 +37,7 @@ var lists = map[string]func(*testing.T) clocked{
 			defer mu.Unlock()
 			return now
 		}}
-		return clocked{m, func(d time.Duration) {
+		return clocked{Members: m, pass: func(d time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
 			now = now.Add(d)
@@ -45,7 +46,7 @@ var lists = map[string]func(*testing.T) clocked{
 	"postgres": func(t *testing.T) clocked {
 		config := postgresConfig(t)
 		conn := postgrestest.Connect(t)
-		return clocked{openPostgres(t, config).Members(), func(d time.Duration) {
+		return clocked{config: config, Members: openPostgres(t, config).Members(), pass: func(d time.Duration) {
 			_, err := conn.Exec(t.Context(), "update "+pgx.Identifier{config.Schema, "members"}.Sanitize()+
 				" set seen = seen - $1::interval", fmt.Sprintf("%d milliseconds", d.Milliseconds()))
 			require.NoError(t, err)
@@ -107,6 +108,46 @@ func TestAMemberThatIsNotSeenLapses(t *testing.T) {
 		require.Equal(t, "b", list.renew(t, "b"))
 		require.Equal(t, "ba", list.renew(t, "a"), "who comes back is the newest")
 	})
+}
+
+// A process that is killed takes its connections with it, and the database knows at once.
+func TestAMemberWhoseProcessEndedIsGoneSoon(t *testing.T) {
+	t.Parallel()
+	config := lists["postgres"](t).config
+	conn := postgrestest.Connect(t)
+	lives := func(seen, session string) (lives bool) {
+		function := pgx.Identifier{config.Schema, "member_lives"}.Sanitize()
+		require.NoError(t, conn.QueryRow(t.Context(),
+			"select "+function+"("+seen+", "+session+", interval '1000 years', interval '1 s')").Scan(&lives))
+		return lives
+	}
+	const nobody = "2147483647"
+	require.True(t, lives("clock_timestamp()", nobody), "it may be seen over another connection")
+	require.False(t, lives("now() - interval '2 s'", nobody))
+	require.True(t, lives("now() - interval '2 s'", "pg_backend_pid()"))
+	require.True(t, lives("now() - interval '2 s'", "null"), "of an earlier program it is not known")
+	require.True(t, lives("pg_postmaster_start_time() - interval '1 s'", nobody), "it was the database that ended")
+
+	for _, closed := range []bool{false, true} {
+		list := lists["postgres"](t)
+		other, err := postgres.Open(t.Context(), list.config)
+		require.NoError(t, err)
+		_, err = other.Members().Renew(t.Context(), group.Member{ID: "b", Name: "of b"})
+		require.NoError(t, err)
+		require.Equal(t, "ba", list.renew(t, "a"))
+		if closed {
+			require.NoError(t, other.Close())
+		}
+		list.pass(group.Cut / 2)
+		require.Equal(t, "ba", list.renew(t, "a"))
+		list.pass(group.Cut)
+		if closed {
+			require.Eventually(t, func() bool { return list.renew(t, "a") == "a" }, group.Lapse/2, 10*time.Millisecond)
+			continue
+		}
+		require.Equal(t, "ba", list.renew(t, "a"), "it stands still, and may go on")
+		require.NoError(t, other.Close())
+	}
 }
 
 // Whether somebody else has noticed meanwhile or not.
