@@ -47,6 +47,32 @@ func TestWhatNobodyListensToDoesNotTravel(t *testing.T) {
 	})
 }
 
+// To wait between full batches would bound how much a worker can commit before the relay has to read it from the log.
+func TestFullBatchesThatNobodyListensToDoNotWait(t *testing.T) {
+	t.Parallel()
+	for name, tune := range map[string]func(*relay.Config){
+		"by number": func(c *relay.Config) { c.Batch = 10 },
+		"by size":   func(c *relay.Config) { c.BatchBytes = 1 << 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				a := newOwner(t, w, tune)
+				synctest.Wait()
+				var all []*commands.Outcome
+				for range 100 {
+					all = append(all, landing(streamOn(0, 0), 1))
+				}
+				a.commit(all...)
+				synctest.Wait() // no time passes
+				require.Zero(t, a.relay.Behind())
+				require.NoError(t, a.relay.Shutdown(t.Context()))
+			})
+		})
+	}
+}
+
 // A consumer that is routed to by headers may want one message of a routing key and not the one before.
 func TestEverythingTravelsWhereThatIsAskedFor(t *testing.T) {
 	t.Parallel()

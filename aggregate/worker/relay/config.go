@@ -72,7 +72,7 @@ type Config struct {
 	BatchBytes   int           // bytes of them, about; 4 MiB by default
 	SaveEvery    time.Duration // how often checkpoints are saved while they move; 250 ms by default
 	AskEvery     time.Duration // how often an exchange with an audience is asked whether it has one still; 5 s by default
-	Gather       time.Duration // the least time between batches of which nobody wanted anything; 20 ms by default
+	Gather       time.Duration // the least time between batches that nobody wants and that are not full; 20 ms by default
 
 	KeepReplies   int           // replies that may wait to be told; 4,096 by default, and KeepBytes of them
 	KeepWaiting   int           // requesters that may wait for commands to come to their end, beside the first of each; 65,536 by default
@@ -113,7 +113,8 @@ func (c *Config) setDefaults() {
 	}
 	for field, value := range map[*time.Duration]time.Duration{
 		&c.ReplyTime: 2 * time.Second, &c.ReplyPatience: 10 * time.Second,
-		&c.SaveEvery: 250 * time.Millisecond, &c.AskEvery: 5 * time.Second, &c.Gather: 20 * time.Millisecond, &c.Drain: 5 * time.Second, &c.IdleAfter: 5 * time.Second,
+		&c.SaveEvery: 250 * time.Millisecond, &c.AskEvery: 5 * time.Second, &c.Gather: 20 * time.Millisecond,
+		&c.Drain: 5 * time.Second, &c.IdleAfter: 5 * time.Second,
 	} {
 		if *field == 0 {
 			*field = value

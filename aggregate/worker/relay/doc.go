@@ -55,8 +55,8 @@
 // binds a queue later is owed what is published later, and of what was committed after that, nothing
 // is in the batch. From the first message that somebody wants on, everything is published in full, in order, so
 // no queue sees a gap; and once in a while an exchange with an audience is asked anew. Asking costs as much as
-// publishing: while nobody listens, what is committed within [Config.Gather] is asked for together, and the first of
-// it comes to a queue that has just been bound that much later.
+// publishing: while nobody listens, what is committed within [Config.Gather] is asked for together, and comes that
+// much later to a queue that has just been bound, or wants nothing but what is rare.
 //
 // This holds where messages are routed by their keys, as by topic exchanges and everything that is bound to them by
 // key. An exchange that is bound to them and routes by headers may want one message of a key and not another:

@@ -114,6 +114,24 @@ func TestWhoWantsAnAnswerIsToldTheOutcome(t *testing.T) {
 	})
 }
 
+// A queue's name and a correlation id may be any bytes.
+func TestWhoIsToldSomethingElseIsToldUnderAnotherID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		short, long := w.requester("q"), w.requester("q\x00c")
+		a := newOwner(t, w, nil)
+		o := asking(landing(streamOn(0, 0), 1), "q", "c\x00")
+		a.commit(o)
+		synctest.Wait()
+		a.round(&aggregate.Result{Answers: []aggregate.Answer{again(o.ID, o.Stream, "q\x00c", "")}})
+		settle(t, a)
+		require.Len(t, short.all(), 1)
+		require.Len(t, long.all(), 1)
+		require.NotEqual(t, short.got[0].MessageID, long.got[0].MessageID)
+	})
+}
+
 func TestWhoSendsAKnownCommandAgainIsToldWhatBecameOfIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -156,13 +156,14 @@ func (s *sequence) run() {
 }
 
 // gather lets time pass after a batch that nobody wanted: what is committed meanwhile is asked for together. What is
-// in the log already is not waited for.
+// in the log already is not waited for, nor is anything when another batch is full.
 func (s *sequence) gather(began time.Time) {
 	if s.unheard == nil || !s.unheard() {
 		return
 	}
 	s.mu.Lock()
-	behind := s.backlog.unsettled || s.backlog.gap || s.backlog.let > s.backlog.at
+	behind := s.backlog.unsettled || s.backlog.gap || s.backlog.let > s.backlog.at ||
+		s.backlog.outcomes >= s.cfg.Batch || s.backlog.bytes >= s.cfg.BatchBytes
 	s.mu.Unlock()
 	if behind {
 		return
