@@ -49,11 +49,12 @@
 // the number of messages. Up to Config.Prefetch of them are handed out unacknowledged, in the order of the
 // queue; they lie in the Go channel's buffer, so whoever reads it without waiting gets what is there. They
 // may be acknowledged in any order; the broker is told of acknowledgements in the order of delivery, many
-// with one word, each one once those before it are settled. A nacked message goes to the end of its queue.
+// with one word, each one within Config.AckEvery once those before it are settled. A nacked message goes to the end of
+// its queue.
 //
 // When the connection is lost, the contexts of the messages in hand end, what nobody has read is taken
-// back, and all that was not acknowledged comes again over the next connection. A message that was delivered
-// before says so under bus.DeliveriesKey in its metadata.
+// back, and all that the broker was not told to be acknowledged comes again over the next connection. A message that was
+// delivered before says so under bus.DeliveriesKey in its metadata.
 //
 // # Exchanges
 //

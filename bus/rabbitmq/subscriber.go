@@ -52,7 +52,7 @@ func NewSubscriber(ctx context.Context, config Config) (*Subscriber, error) {
 
 // Subscribe starts a subscription that ends with the context or the subscriber. It returns once the broker
 // knows of it, or gives up after Config.ConnectTimeout. From then on it goes on over lost connections: what
-// was not acknowledged comes again.
+// the broker was not told to be acknowledged comes again.
 //
 // When it ends, the broker is told what has been acknowledged and gets everything else back, before the
 // channel is closed; acknowledgements after that are not noticed. Only one subscription of a topic gets
