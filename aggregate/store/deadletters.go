@@ -44,7 +44,7 @@ type DeadLetter struct {
 	Decision Decision
 
 	// Key and Again are for Bury alone, and of OriginAMQP; reads leave them empty. Whoever refuses a message once more
-	// gives it the same key; None stands for no key. Again says that it may have been refused before.
+	// gives it the same key; None stands for no key. Again says that it may have been refused before, within AgainWithin.
 	Key   commands.ID
 	Again bool
 }
@@ -78,6 +78,10 @@ const (
 	MaxMessageText       = 255
 	MaxMessageProperties = 64 << 10
 	MaxCause             = 64 << 10
+
+	// AgainWithin is how long after the first letter of a message one that comes again is taken for it. A broker gives
+	// a message to somebody else as soon as it knows that who had it is gone.
+	AgainWithin = 10 * time.Minute
 
 	MaxRefused      = 100_000
 	MaxRefusedBytes = 1 << 30
@@ -162,8 +166,8 @@ const (
 type DeadLetters interface {
 	// Bury keeps letters that no batch brings, within the bounds above, in one transaction, and fills in their
 	// numbers, which rise in the order given. It tells how many letters of OriginAMQP it had to let go, the ones
-	// that were kept first, for others to have room. Instead of a letter that comes again, one that is kept under its
-	// key stays the only one, and gives it its number. After ErrFateUnknown letters may be kept or not; to bury them
+	// that were kept first, for others to have room. Instead of a letter that comes again, one that was kept under its
+	// key within AgainWithin stays the only one, and gives it its number. After ErrFateUnknown letters may be kept or not; to bury them
 	// again as if for the first time may double them.
 	Bury(ctx context.Context, letters []DeadLetter) (gone int, err error)
 

@@ -202,11 +202,14 @@ func (in *Ingress) reply(r *Refused) (Reply, bool) {
 func (r *Refused) Key() commands.ID {
 	m := r.Message
 	h := sha256.New()
-	for _, part := range [...]string{m.ReplyTo, m.CorrelationID, m.MessageID, string(r.Problem.Code)} {
+	for _, part := range [...]string{
+		m.ReplyTo, m.CorrelationID, m.MessageID, m.UserID, m.RoutingKey, m.AppID, m.Type, string(r.Problem.Code),
+	} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		h.Write([]byte(part))
 	}
 	h.Write(binary.AppendVarint(nil, int64(r.Item)))
+	h.Write(binary.AppendVarint(nil, m.SentAt.Unix()))
 	h.Write(r.Body)
 	var id commands.ID
 	copy(id[:], h.Sum(nil))

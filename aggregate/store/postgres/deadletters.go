@@ -13,7 +13,7 @@ import (
 
 // buryLetters calls the function of migrations/00011_bury.sql.
 var buryLetters = &statement{"bury_letters", `
-select numbers, gone from bury_letters($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`}
+select numbers, gone from bury_letters($1, $2, $3, $4, $5, $6, $7, $8, $9, $12::bigint * interval '1 microsecond', $10, $11)`}
 
 // Bury keeps letters that no batch brings; see store.DeadLetters. Commits must not wait behind it, so it uses the
 // connections for reading.
@@ -61,7 +61,7 @@ func (s *Store) Bury(ctx context.Context, letters []store.DeadLetter) (gone int,
 		gone, executed = int(r.int64(1)), true
 		return nil
 	}, at.b, origin.b, id.b, name.b, reason.b, cause.b, body.b, key.b, again.b,
-		numberParam(s.config.maxRefused), numberParam(s.config.maxRefusedBytes))
+		numberParam(s.config.maxRefused), numberParam(s.config.maxRefusedBytes), numberParam(uint64(store.AgainWithin.Microseconds())))
 	if err != nil {
 		return 0, commitFailure(err, executed)
 	}

@@ -14,7 +14,7 @@ import (
 // The statements about dead letters. They are rare, so they are prepared when they are run.
 const (
 	sqlRefused = `SELECT count(*), coalesce(sum(length(cause) + length(envelope)), 0) FROM dead_letters WHERE origin = 'amqp'`
-	sqlBuried  = `SELECT number FROM dead_letters WHERE key = ? ORDER BY number LIMIT 1`
+	sqlBuried  = `SELECT number FROM dead_letters WHERE key = ? AND at > ? ORDER BY number LIMIT 1`
 	sqlBury    = `INSERT INTO dead_letters (at, origin, id, stream, reason, cause, envelope, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		RETURNING number`
 	sqlLetGo = `DELETE FROM dead_letters
@@ -121,7 +121,11 @@ func (r *refused) add(conn *engine.Conn, l *store.DeadLetter) error {
 		return nil
 	}
 	if l.N = 0; l.Again && l.Key != commands.None {
-		if err := rows(conn, sqlBuried, func(row *engine.Stmt) { bindID(row, 1, &l.Key) }, number); err != nil || l.N > 0 {
+		err := rows(conn, sqlBuried, func(row *engine.Stmt) {
+			bindID(row, 1, &l.Key)
+			row.BindInt(2, l.At.Add(-store.AgainWithin).UnixMicro())
+		}, number)
+		if err != nil || l.N > 0 {
 			return err
 		}
 	}

@@ -25,7 +25,8 @@ type Member struct {
 // from many goroutines at once, and return when the context ends.
 //
 // A member lives from its first Renew until it has Left or was not seen for [Lapse], counted by one clock
-// for all; a list that hears of it when a process ends need wait for [Cut] only. It keeps its place in the list for as long as it lives; when it comes back it is the newest.
+// for all; a list that hears of it when a process ends need wait for [Cut] only. It keeps its place in the list
+// for as long as it lives; when it comes back it is the newest.
 //
 // Any error means that nothing is known: whether it was seen, or who lives. It is to be asked again.
 type Members interface {

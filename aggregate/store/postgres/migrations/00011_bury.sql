@@ -1,20 +1,20 @@
 -- +goose Up
 
+-- No refused message before this one is kept: what was let go stays in the index until it is vacuumed, and is not to be
+-- walked over again and again. It comes first because whoever buries letters holds this table's row before theirs.
+alter table refused add column oldest bigint not null default 0;
+
 -- A broker delivers again what it was not told to be done with. By its key such a message is found among the letters.
 alter table dead_letters add column key uuid;
 create index dead_letters_key on dead_letters (key) where key is not null;
 
--- No refused message before this one is kept: what was let go stays in the index until it is vacuumed, and is not to be
--- walked over again and again.
-alter table refused add column oldest bigint not null default 0;
-
 -- Buries letters one after another, and lets the oldest refused messages go until the others keep within the
 -- bounds. It returns the numbers, and how many it let go. A letter that came before has the number of the one that
--- is kept, if one is.
+-- was kept not long ago, if one was.
 -- +goose StatementBegin
 create function bury_letters(
     letter_at timestamptz[], letter_origin text[], letter_id uuid[], letter_name text[], letter_reason text[],
-    letter_cause bytea[], letter_body bytea[], letter_key uuid[], letter_again boolean[],
+    letter_cause bytea[], letter_body bytea[], letter_key uuid[], letter_again boolean[], again_within interval,
     most_letters bigint, most_bytes bigint, out numbers bigint[], out gone bigint
 ) language plpgsql volatile as $$
 declare
@@ -30,7 +30,8 @@ begin
     for i in 1 .. cardinality(letter_at) loop
         number := null;
         if letter_again[i] then
-            select d.n into number from dead_letters d where d.key = letter_key[i] order by d.n limit 1;
+            select d.n into number from dead_letters d
+             where d.key = letter_key[i] and d.at > letter_at[i] - again_within order by d.n limit 1;
         end if;
         if number is null then
             insert into dead_letters (at, origin, id, name, reason, cause, body, key)
@@ -56,6 +57,10 @@ begin
             filled := filled - letter.size;
         end loop;
         delete from dead_letters d where d.n = any (going);
+        if kept > most_letters or filled > most_bytes then -- somebody else has deleted some: none is left
+            kept := 0;
+            filled := 0;
+        end if;
     end if;
     gone := cardinality(going);
     update refused set letters = kept, bytes = filled, oldest = first;
@@ -73,7 +78,7 @@ create or replace function bury_letters(
     select b.numbers, b.gone
       from bury_letters(letter_at, letter_origin, letter_id, letter_name, letter_reason, letter_cause, letter_body,
                         array_fill(null::uuid, array[cardinality(letter_at)]),
-                        array_fill(false, array[cardinality(letter_at)]), most_letters, most_bytes) b
+                        array_fill(false, array[cardinality(letter_at)]), interval '0', most_letters, most_bytes) b
 $$;
 -- +goose StatementEnd
 
@@ -116,6 +121,6 @@ begin
 end
 $$;
 -- +goose StatementEnd
-drop function bury_letters(timestamptz[], text[], uuid[], text[], text[], bytea[], bytea[], uuid[], boolean[], bigint, bigint);
+drop function bury_letters(timestamptz[], text[], uuid[], text[], text[], bytea[], bytea[], uuid[], boolean[], interval, bigint, bigint);
 alter table refused drop column oldest;
 alter table dead_letters drop column key;
