@@ -21,9 +21,10 @@
 // when the broker has it on disk. It is delivered at least once until it is acknowledged, to one of the
 // topic's subscribers; other than Watermill's subscribers usually do, several may be under way to a
 // subscriber before it acknowledges the first. Messages of one topic handed over one after another arrive
-// in that order as long as nothing fails; order is an optimisation, correctness rests on tickets. Every
-// queue is bounded: a full one answers [ErrFull]. Package bustest says whether an implementation keeps
-// this; there is one in memory (package inproc).
+// in that order as long as nothing fails; order is an optimisation, correctness rests on tickets. One whose
+// context has ended when it is read went back meanwhile, perhaps past others: it comes again and is to be
+// passed over. Every queue is bounded: a full one answers [ErrFull]. Package bustest says whether an
+// implementation keeps this; there is one in memory (package inproc).
 package bus
 
 import (

@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long the suite waits for what must happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Lanes is how many lane topics (bus.LaneTopic of 0 to Lanes-1) each bus under test must have.
 const Lanes = 4

@@ -53,8 +53,9 @@
 // its queue.
 //
 // When the connection is lost, the contexts of the messages in hand end, what nobody has read is taken
-// back, and all that the broker was not told to be acknowledged comes again over the next connection. A message that was
-// delivered before says so under bus.DeliveriesKey in its metadata.
+// back, and all that the broker was not told to be acknowledged comes again over the next connection. Who reads
+// meanwhile may get one past others that are taken back; its context has ended already, so it is to be passed over.
+// A message that was delivered before says so under bus.DeliveriesKey in its metadata.
 //
 // # Exchanges
 //

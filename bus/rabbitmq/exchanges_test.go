@@ -28,18 +28,13 @@ func openExchanges(t testing.TB, config rabbitmq.Config) *rabbitmq.Exchanges {
 // foreign is another service's queue, bound to the events of a routing key.
 func foreign(t testing.TB, config rabbitmq.Config, key string, args amqp.Table) (*amqp.Channel, string) {
 	t.Helper()
-	connection := rabbitmqtest.Connect(t)
-	channel, err := connection.Channel()
+	channel, err := rabbitmqtest.Connect(t).Channel()
 	require.NoError(t, err)
-	name := config.Prefix + ".foreign." + strings.Trim(key, "#*.")
+	queue := "foreign." + strings.Trim(key, "#*.")
+	t.Cleanup(func() { rabbitmqtest.DeleteQueues(t, config.Prefix, queue) })
+	name := config.Prefix + "." + queue
 	_, err = channel.QueueDeclare(name, true, false, false, false, args)
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		other, err := connection.Channel() // what is being delivered over the first one is not waited for
-		require.NoError(t, err)
-		_, err = other.QueueDelete(name, false, false, false)
-		require.NoError(t, err)
-	})
 	require.NoError(t, channel.QueueBind(name, key, config.Prefix+".events", false, nil))
 	return channel, name
 }

@@ -349,14 +349,9 @@ func TestAnIngressSurvivesItsQueue(t *testing.T) {
 	config := rabbitmqtest.Config(t)
 	taker := newTaker()
 	openIngress(t, rabbitmq.IngressConfig{Config: config}, taker)
-	rabbitmqtest.DeleteQueues(t, config, rabbitmq.CommandsExchange)
+	rabbitmqtest.DeleteQueues(t, config.Prefix, rabbitmq.CommandsExchange)
 	s := newService(t, config)
-	require.Eventually(t, func() bool {
-		channel, err := rabbitmqtest.Connect(t).Channel()
-		require.NoError(t, err)
-		q, err := channel.QueueDeclarePassive(config.Prefix+".commands", true, false, false, false, nil)
-		return err == nil && q.Consumers == 1
-	}, patience, blink)
+	requireConsumed(t, config, rabbitmq.CommandsExchange)
 	s.say("0")
 	taker.next(t).Settle()
 }

@@ -63,7 +63,7 @@ func TestMetricsAreToldOfWhatIsPublished(t *testing.T) {
 	})
 	require.NoError(t, publisher.Publish(topic, numbered(0)))
 	require.EqualValues(t, 1, told.published.Load())
-	rabbitmqtest.DeleteQueues(t, config, topic)
+	rabbitmqtest.DeleteQueues(t, config.Prefix, topic)
 	require.Error(t, publisher.Publish(topic, numbered(1)))
 	require.EqualValues(t, 1, told.returned.Load())
 	for told.refused.Load() == 0 {

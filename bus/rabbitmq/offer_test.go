@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -47,7 +48,7 @@ func TestAnOfferOutlivesItsConnection(t *testing.T) {
 func TestWhatAQueueRefusesIsWantedAllTheSame(t *testing.T) {
 	t.Parallel()
 	config := rabbitmqtest.Config(t)
-	config.RefusalPatience = patience / 100
+	config.RefusalPatience = 300 * time.Millisecond
 	e := openExchanges(t, config)
 	foreign(t, config, "order.*", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
 	require.NoError(t, e.Publish(t.Context(), notices(0, 1, "order.line_added")), "it is full now")

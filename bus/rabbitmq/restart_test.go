@@ -130,7 +130,7 @@ func (all *loads) reach(what string, reached func(*load) bool) {
 			}
 		}
 		return true
-	}, time.Minute, blink, what)
+	}, patience, blink, what)
 }
 
 // requireWhole ends the loads and looks at what came of them.
@@ -202,6 +202,9 @@ func (l *load) answered(n int, err error) {
 
 func (l *load) consume(messages <-chan *message.Message) {
 	for m := range messages {
+		if m.Context().Err() != nil { // it went back while it was read, perhaps past others, and comes again
+			continue
+		}
 		n, err := strconv.Atoi(string(m.Payload))
 		l.mu.Lock()
 		if err != nil {

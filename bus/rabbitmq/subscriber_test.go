@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/bus"
+	"github.com/ticketed/doorman/bus/rabbitmq"
 	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 )
 
@@ -192,16 +193,21 @@ func TestASubscriptionSurvivesItsQueue(t *testing.T) {
 	config := rabbitmqtest.Config(t)
 	messages, err := openSubscriber(t, config).Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	rabbitmqtest.DeleteQueues(t, config, topic)
-	require.Eventually(t, func() bool {
-		channel, err := rabbitmqtest.Connect(t).Channel()
-		require.NoError(t, err)
-		_, err = channel.QueueDeclarePassive(config.Prefix+"."+topic, true, false, false, false, nil)
-		return err == nil
-	}, patience, blink, "it has been declared again")
+	rabbitmqtest.DeleteQueues(t, config.Prefix, topic)
+	requireConsumed(t, config, topic)
 	publisher := openPublisher(t, config)
 	require.NoError(t, publisher.Publish(topic, numbered(1)))
 	require.Equal(t, []string{"1"}, ackAll(take(t, messages, 1)))
+}
+
+// requireConsumed waits until somebody consumes a queue, which has a leader then that takes what is published.
+func requireConsumed(t *testing.T, config rabbitmq.Config, topic string) {
+	t.Helper()
+	config.Topics = []string{topic}
+	require.Eventually(t, func() bool {
+		states, err := rabbitmq.Inspect(t.Context(), config)
+		return err == nil && states[0].Consumers == 1
+	}, patience, blink)
 }
 
 func TestSubscribingWithAContextThatHasEnded(t *testing.T) {

@@ -129,22 +129,7 @@ func newShop(t *testing.T, d *doorman, code string) *shop {
 		"SHOP="+s.name, "SHOP_FOLDER="+s.folder)
 	_, err := deploy.Load(nil, s.environ)
 	require.NoError(t, err, "whoever exports that for the programs can start a server, too")
-	channel, err := rabbitmqtest.Connect(t).Channel()
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		for _, queue := range []string{".events", ".replies"} {
-			// The broker may say that it has an error of its own while the queue lets go of its reader.
-			require.Eventually(t, func() bool {
-				if channel.IsClosed() {
-					channel, err = rabbitmqtest.Connect(t).Channel()
-				}
-				if err == nil {
-					_, err = channel.QueueDelete(s.name+queue, false, false, false)
-				}
-				return err == nil
-			}, patience, 100*time.Millisecond)
-		}
-	})
+	t.Cleanup(func() { rabbitmqtest.DeleteQueues(t, s.name, "events", "replies") })
 	return s
 }
 

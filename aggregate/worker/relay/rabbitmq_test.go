@@ -33,10 +33,7 @@ func service(t testing.TB, prefix string, exchanges ...string) (*amqp.Channel, s
 	name := prefix + ".service"
 	_, err = channel.QueueDeclare(name, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		_, err := channel.QueueDelete(name, false, false, false)
-		require.NoError(t, err)
-	})
+	t.Cleanup(func() { rabbitmqtest.DeleteQueues(t, prefix, "service") })
 	for _, exchange := range exchanges {
 		require.NoError(t, channel.QueueBind(name, "#", prefix+"."+exchange, false, nil))
 	}

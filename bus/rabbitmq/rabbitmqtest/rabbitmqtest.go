@@ -12,6 +12,7 @@ package rabbitmqtest
 
 import (
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -33,6 +34,9 @@ const defaultURL = "amqp://guest:guest@127.0.0.1:5672" //nolint:gosec // every R
 // it.
 const expiry = 5 * time.Minute
 
+// patience is how long a busy machine may take to do what is bound to be done.
+const patience = time.Minute
+
 // URL is the shared broker's.
 func URL() string {
 	if url := os.Getenv(Variable); url != "" {
@@ -52,6 +56,8 @@ func Config(t testing.TB) rabbitmq.Config {
 		Name:   t.Name()[:min(len(t.Name()), 100)],
 		Expire: expiry,
 		Logger: slog.New(slog.DiscardHandler),
+
+		ConnectTimeout: patience, ConfirmTimeout: patience,
 	}
 	t.Cleanup(func() {
 		const lanes = 64
@@ -59,58 +65,72 @@ func Config(t testing.TB) rabbitmq.Config {
 		for i := range lanes {
 			topics = append(topics, bus.LaneTopic(i))
 		}
-		DeleteQueues(t, config, topics...)
-		deleteExchanges(t, config)
+		DeleteQueues(t, config.Prefix, topics...)
+		insist(t, func(channel *amqp.Channel) error {
+			for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, rabbitmq.CommandsExchange, bus.DeadExchange, "tail"} {
+				if err := channel.ExchangeDelete(config.Prefix+"."+name, false, false); err != nil {
+					return fmt.Errorf("delete the exchange %s.%s: %w", config.Prefix, name, err)
+				}
+			}
+			return nil
+		})
 	})
 	return config
 }
 
-func deleteExchanges(t testing.TB, config rabbitmq.Config) {
+// DeleteQueues deletes queues whose names begin with a prefix and a dot, as those of topics do, whether or not they are
+// there.
+func DeleteQueues(t testing.TB, prefix string, names ...string) {
 	t.Helper()
-	conn, err := amqp.Dial(config.URL)
-	if err != nil {
-		t.Errorf("exchanges of %s stay behind: %v", config.Prefix, err)
-		return
-	}
-	defer func() { _ = conn.Close() }()
-	channel, err := conn.Channel()
-	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange, rabbitmq.CommandsExchange, "dead", "tail"} {
-		if err == nil {
-			err = channel.ExchangeDelete(config.Prefix+"."+name, false, false)
+	insist(t, func(channel *amqp.Channel) error {
+		for _, name := range names {
+			if _, err := channel.QueueDelete(prefix+"."+name, false, false, false); err != nil {
+				return fmt.Errorf("delete the queue %s.%s: %w", prefix, name, err)
+			}
 		}
-	}
-	if err != nil {
-		t.Errorf("exchanges of %s stay behind: %v", config.Prefix, err)
-	}
+		return nil
+	})
 }
 
-// DeleteQueues deletes the queues of topics, whether or not they are there.
-func DeleteQueues(t testing.TB, config rabbitmq.Config, topics ...string) {
+// insist does something over a connection of its own until the broker has done it. The broker may say that it has an
+// error of its own while a queue lets go of its reader, and end the connection with that.
+func insist(t testing.TB, do func(*amqp.Channel) error) {
 	t.Helper()
-	conn, err := amqp.Dial(config.URL)
-	if err != nil {
-		t.Errorf("queues of %s stay behind: %v", config.Prefix, err)
-		return
-	}
-	defer func() { _ = conn.Close() }()
-	channel, err := conn.Channel()
-	if err != nil {
-		t.Errorf("queues of %s stay behind: %v", config.Prefix, err)
-		return
-	}
-	for _, topic := range topics {
-		if _, err := channel.QueueDelete(config.Prefix+"."+topic, false, false, false); err != nil {
-			t.Errorf("the queue of %s under %s stays behind: %v", topic, config.Prefix, err)
+	for late := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // nothing tells from outside
+		err := onChannel(do)
+		if err == nil {
+			return
+		}
+		if time.Now().After(late) {
+			t.Errorf("something stays behind at RabbitMQ: %v", err)
 			return
 		}
 	}
+}
+
+// dial connects so that a process that stands still for a while keeps its connection.
+func dial() (*amqp.Connection, error) {
+	return amqp.DialConfig(URL(), amqp.Config{Heartbeat: patience})
+}
+
+func onChannel(do func(*amqp.Channel) error) error {
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	channel, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	return do(channel)
 }
 
 // Connect gives a connection of the test's own to the shared broker, to look behind the scenes with. The
 // end of the test closes it.
 func Connect(t testing.TB) *amqp.Connection {
 	t.Helper()
-	conn, err := amqp.Dial(URL())
+	conn, err := dial()
 	if err != nil {
 		t.Fatalf("This test needs RabbitMQ, and none answers at the address in %s (by default %s): "+
 			"run it with `make test`, which starts one. %v", Variable, defaultURL, err)
