@@ -3,20 +3,16 @@
 package endtoend
 
 import (
-	"cmp"
-	crand "crypto/rand"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
 )
@@ -25,38 +21,11 @@ import (
 // queues of their own.
 func overRabbitMQ(t *testing.T) *place {
 	t.Helper()
-	url := brokerURL()
-	prefix := "test_" + strings.ToLower(crand.Text())
+	config := rabbitmqtest.Config(t) // its end comes after that of the processes
 	p := onPostgres(t)
-	p.args = append(p.args, "--rabbitmq-prefix", prefix)
-	p.environ = append(p.environ, "DOORMAN_RABBITMQ_URL="+url)
-	t.Cleanup(func() { deleteQueues(t, url, prefix) }) // after the processes have ended
+	p.args = append(p.args, "--rabbitmq-prefix", config.Prefix)
+	p.environ = append(p.environ, "DOORMAN_RABBITMQ_URL="+config.URL)
 	return p
-}
-
-// brokerURL is where the broker of all tests is.
-func brokerURL() string {
-	return cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672")
-}
-
-func deleteQueues(t *testing.T, url, prefix string) {
-	t.Helper()
-	conn, err := amqp.Dial(url)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
-	channel, err := conn.Channel()
-	require.NoError(t, err)
-	for lane := range 16 {
-		_, err := channel.QueueDelete(fmt.Sprintf("%s.lane.%d", prefix, lane), false, false, false)
-		require.NoError(t, err)
-	}
-	for _, exchange := range []string{"tail", "events", "outcomes", "commands", "dead"} {
-		require.NoError(t, channel.ExchangeDelete(prefix+"."+exchange, false, false))
-	}
-	for _, queue := range []string{"commands", "epoch"} { // the last is the claim to the prefix
-		_, err = channel.QueueDelete(prefix+"."+queue, false, false, false)
-		require.NoError(t, err)
-	}
 }
 
 // beside is the place of another process of the same deployment.

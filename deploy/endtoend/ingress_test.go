@@ -4,7 +4,6 @@ package endtoend
 
 import (
 	"bufio"
-	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/postgres"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -32,10 +32,7 @@ type publisher struct {
 
 func newPublisher(t *testing.T, p *place) *publisher {
 	t.Helper()
-	conn, err := amqp.Dial(cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	channel, err := conn.Channel()
+	channel, err := rabbitmqtest.Connect(t).Channel()
 	require.NoError(t, err)
 	require.NoError(t, channel.Confirm(false))
 	return &publisher{t: t, channel: channel, exchange: p.argument("--rabbitmq-prefix") + ".commands"}

@@ -3,19 +3,17 @@
 package endtoend
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -69,20 +67,13 @@ func worked(t *testing.T, lanes int, workers ...*place) {
 func withChangedLanes(t *testing.T, times, most int) *place {
 	t.Helper()
 	p := overRabbitMQ(t)
-	prefix := p.args[len(p.args)-1]
-	t.Cleanup(func() {
-		conn, err := amqp.Dial(cmp.Or(os.Getenv("DOORMAN_TEST_RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672"))
-		require.NoError(t, err)
-		defer func() { require.NoError(t, conn.Close()) }()
-		channel, err := conn.Channel()
-		require.NoError(t, err)
-		for generation := range times {
-			for lane := range most {
-				_, err := channel.QueueDelete(fmt.Sprintf("%s.g%d.lane.%d", prefix, generation+1, lane), false, false, false)
-				require.NoError(t, err)
-			}
+	var queues []string
+	for generation := range times {
+		for lane := range most {
+			queues = append(queues, fmt.Sprintf("g%d.lane.%d", generation+1, lane))
 		}
-	})
+	}
+	t.Cleanup(func() { rabbitmqtest.DeleteQueues(t, p.argument("--rabbitmq-prefix"), queues...) })
 	return p
 }
 

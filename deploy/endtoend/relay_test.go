@@ -12,12 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/deploy/cloudeventstest"
 )
@@ -35,40 +35,23 @@ type listener struct {
 	came    []amqp.Delivery
 }
 
-// listen makes the queue of another service. The exchanges must be there.
-func listen(t *testing.T, p *place) *listener {
+// listen makes a queue of another service, a quorum queue unless arguments are given. The exchanges must be there.
+func listen(t *testing.T, p *place, name string, args amqp.Table) *listener {
 	t.Helper()
 	prefix := p.argument("--rabbitmq-prefix")
-	url := brokerURL()
-	conn, err := amqp.Dial(url)
+	t.Cleanup(func() { rabbitmqtest.DeleteQueues(t, prefix, name) })
+	channel, err := rabbitmqtest.Connect(t).Channel()
 	require.NoError(t, err)
-	channel, err := conn.Channel()
+	l := &listener{t: t, channel: channel, queue: prefix + "." + name}
+	if args == nil {
+		args = amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
+	}
+	_, err = channel.QueueDeclare(l.queue, true, false, false, false, args)
 	require.NoError(t, err)
-	l := &listener{t: t, channel: channel, queue: prefix + ".another.service"}
-	_, err = channel.QueueDeclare(l.queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		// The broker may say that it has an error of its own while the queue lets go of its reader.
-		require.Eventually(t, func() bool { return deleteQueue(url, l.queue) == nil }, patience, 100*time.Millisecond)
-	})
 	for _, exchange := range []string{"events", "outcomes"} {
 		require.NoError(t, channel.QueueBind(l.queue, "#", prefix+"."+exchange, false, nil))
 	}
 	return l
-}
-
-func deleteQueue(url, name string) error {
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // it is not used any more
-	channel, err := conn.Channel()
-	if err == nil {
-		_, err = channel.QueueDelete(name, false, false, false)
-	}
-	return err
 }
 
 // hear takes what comes until that is enough.
@@ -76,18 +59,13 @@ func (l *listener) hear(what string, enough func(*amqp.Delivery) bool) {
 	l.t.Helper()
 	deliveries, err := l.channel.ConsumeWithContext(soon(l.t), l.queue, "", true, false, false, false, nil)
 	require.NoError(l.t, err)
-	late := time.After(patience)
-	for {
-		select {
-		case d := <-deliveries:
-			l.came = append(l.came, d)
-			if enough(&d) {
-				return
-			}
-		case <-late:
-			require.FailNow(l.t, "in vain: "+what, "%d messages came", len(l.came))
+	for d := range deliveries {
+		l.came = append(l.came, d)
+		if enough(&d) {
+			return
 		}
 	}
+	require.FailNow(l.t, "in vain: "+what, "%d messages came", len(l.came))
 }
 
 // DESIGN promise 9 and section 4: at least once, first deliveries per stream in order, nothing that did not commit,
@@ -100,7 +78,7 @@ func TestOtherServicesHearOfEverythingThoughWorkersDie(t *testing.T) {
 	staying, dying := gate.beside(t), gate.beside(t)
 	stays := staying.start(t, "--roles", "worker")
 	dies := dying.start(t, "--roles", "worker")
-	service := listen(t, gate)
+	service := listen(t, gate, "service", nil)
 
 	load := newPlan(random, 60, 3)
 	requests := load.requests()
@@ -213,7 +191,7 @@ func TestAnEventCarriesTheTraceOfItsRequest(t *testing.T) {
 	t.Parallel()
 	p := overRabbitMQ(t)
 	server := p.start(t)
-	service := listen(t, p)
+	service := listen(t, p, "service", nil)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	stream := commands.Stream{Type: "ledger", ID: commands.NewID().String()}
 	first := command(stream, "add", commands.Genesis, added{1})
