@@ -124,9 +124,13 @@ func (l *listener) url() string {
 	if !ok {
 		return "http://" + l.Addr().String()
 	}
-	host := address.IP.String()
-	if address.IP.IsUnspecified() {
+	return localURL(address.IP.String(), fmt.Sprint(address.Port))
+}
+
+// localURL is how an address to listen on is asked for on the same machine.
+func localURL(host, port string) string {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(address.Port))
+	return "http://" + net.JoinHostPort(host, port)
 }

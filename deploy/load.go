@@ -24,7 +24,7 @@ const (
 // [Load].
 func AddFlags(set *pflag.FlagSet, keys ...string) {
 	set.SortFlags = false
-	set.String(configFlag, "", "YAML `file` with settings, keys as shown by 'doorman config -o yaml'")
+	AddConfigFlag(set)
 	for i := range settings {
 		s := &settings[i]
 		if len(keys) > 0 && !slices.Contains(keys, s.key) {
@@ -35,6 +35,11 @@ func AddFlags(set *pflag.FlagSet, keys ...string) {
 			flag.NoOptDefVal = "true"
 		}
 	}
+}
+
+// AddConfigFlag adds --config alone.
+func AddConfigFlag(set *pflag.FlagSet) {
+	set.String(configFlag, "", "YAML `file` with settings, keys as shown by 'doorman config -o yaml'")
 }
 
 // rawFlag keeps a flag's text as it was given: it is judged together with all other settings, so that

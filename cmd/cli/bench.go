@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ticketed/doorman/cmd/cli/load"
+	"github.com/ticketed/doorman/deploy"
 )
 
 // benchOptions are the flags of bench.
@@ -128,6 +129,12 @@ func (a *app) bench(cmd *cobra.Command, o *benchOptions) error {
 	if o.rabbitmqURL == "" {
 		o.rabbitmqURL = a.getenv("DOORMAN_RABBITMQ_URL")
 	}
+	if o.load.Idle > 0 && o.load.AdminURL == "" {
+		var err error
+		if o.load.AdminURL, _, err = deploy.AdminURL(nil, a.environ); err != nil {
+			return &usageError{err}
+		}
+	}
 	if err := o.load.Validate(); err != nil {
 		return &usageError{err}
 	}
@@ -190,7 +197,10 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 	if err := checkScheme("url", o.load.URL); err != nil {
 		return err
 	}
-	return checkScheme("admin-url", o.load.AdminURL)
+	if flags.Changed(adminURLFlag) {
+		return checkScheme(adminURLFlag, o.load.AdminURL)
+	}
+	return nil
 }
 
 func verdictOf(report *load.Report) error {

@@ -19,7 +19,8 @@ func (o *benchOptions) addWatchFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&c.Fan, "fan", 0, "connections that watch one stream together")
 	flags.IntVar(&c.Idle, "idle", 0, "connections that watch streams to which nothing happens")
 	flags.Var(&stormFlag{&c.StormReaders, &c.StormBacklog}, "storm", "how many `readers,backlog` come at once, how many outcomes behind")
-	flags.StringVar(&c.AdminURL, "admin-url", "http://127.0.0.1:8081", "`address` at which the server tells of its memory, for --idle")
+	flags.StringVar(&c.AdminURL, adminURLFlag, "", "`address` at which the server tells of its memory, for --idle "+
+		"(default that of admin_listen, as 'doorman config' shows it)")
 }
 
 // stormFlag is readers and their backlog: 200,20000.

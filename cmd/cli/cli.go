@@ -101,6 +101,7 @@ arrived yet, and turns it away when somebody else got in between.`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
 	for _, build := range subcommands {
 		root.AddCommand(build(a))
 	}
@@ -183,7 +184,7 @@ func checkScheme(flag, url string) error {
 		return nil
 	}
 	example := "http://127.0.0.1:8080"
-	if flag == "admin-url" {
+	if flag == adminURLFlag {
 		example = "http://127.0.0.1:8081"
 	}
 	return usagef("--%s: %q lacks http:// or https:// before it, as in %s", flag, url, example)

@@ -61,8 +61,9 @@ func (o *operators) each(ctx context.Context, numbers []string, decision string,
 	for _, n := range numbers {
 		var view admin.LetterView
 		_, raw, err := o.ask(ctx, http.MethodPost, "dead/"+n+"/"+decision, nil, body, &view)
+		_, nobody := errors.AsType[*addressError](err)
 		switch {
-		case err != nil && len(numbers) == 1:
+		case err != nil && (nobody || len(numbers) == 1):
 			return err
 		case err != nil:
 			fmt.Fprintf(o.app.stderr, "%s: %s\n", n, sentence(err))

@@ -48,11 +48,11 @@ func TestTheLanesOfAFileAreShownAndChanged(t *testing.T) {
 func TestANumberOfLanesThatIsNoneIsWrongUsage(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		`"many" is not a number of lanes`:   {"many"},
-		"accepts 1 arg(s), received 0":      {},
-		"--timeout: 10ms is too short":      {"5", "--timeout", "10ms"},
-		"unknown flag: --lanes":             {"5", "--lanes", "3"},
-		"invalid argument \"x\" for \"--ti": {"5", "--timeout", "x"},
+		`"many" is not a number of lanes`:  {"many"},
+		"accepts 1 arg(s), received 0":     {},
+		"--timeout: 10ms is too short":     {"5", "--timeout", "10ms"},
+		"unknown flag: --lanes":            {"5", "--lanes", "3"},
+		`--timeout: "x" is not a duration`: {"5", "--timeout", "x"},
 	} {
 		got := run(t, nil, "", append([]string{"lanes", "set"}, args...)...)
 		require.Equal(t, ExitUsage, got.code, got.err)

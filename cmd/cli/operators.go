@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,22 +12,32 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ticketed/doorman/commands/problem"
+	"github.com/ticketed/doorman/deploy"
 )
 
 // operators are the flags of what is asked of a server's operators' address, and how it is asked.
 type operators struct {
 	app     *app
+	flags   *pflag.FlagSet
 	url     string
+	source  string // of the settings that the address is from; empty when it was given
 	asJSON  bool
 	by, why string
 }
 
+const (
+	adminURLFlag = "admin-url"
+	adminURLText = "`address` of a server's operators (default that of admin_listen, as 'doorman config' shows it)"
+)
+
 // operatorsOf gives a command the flags that all of these have.
 func operatorsOf(a *app, cmd *cobra.Command) *operators {
-	o := &operators{app: a}
-	cmd.Flags().StringVar(&o.url, "admin-url", "http://127.0.0.1:8081", "`address` of a server's operators, as its admin_listen says")
+	o := &operators{app: a, flags: cmd.Flags()}
+	o.flags.StringVar(&o.url, adminURLFlag, "", adminURLText)
+	deploy.AddConfigFlag(o.flags)
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as the JSON that the server answers with")
 	return o
 }
@@ -67,16 +76,44 @@ const operatorsTime = 30 * time.Second
 // mostAnswered bounds an answer, in bytes: a page of a thousand dead letters, or one of a MiB with its cause.
 const mostAnswered = 64 << 20
 
-// ask makes one request and reads the answer into view. The error is a *problem.Problem when the server says no.
+// ask makes one request and reads the answer into view. The error is a *problem.Problem when the server says no to what
+// was asked for, and an *addressError when nobody there says anything to operators.
 func (o *operators) ask(
 	ctx context.Context, method, path string, query url.Values, body []byte, view any,
 ) (status int, raw []byte, err error) {
-	if err := checkScheme("admin-url", o.url); err != nil {
+	if err := o.settle(); err != nil {
 		return 0, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, operatorsTime)
 	defer cancel()
-	address := strings.TrimRight(o.url, "/") + "/admin/v1/" + path
+	status, raw, err = o.do(ctx, method, path, query, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	asked := method + " " + o.address(path)
+	if status >= http.StatusBadRequest {
+		p := &problem.Problem{}
+		if err := json.Unmarshal(raw, p); err != nil || p.Code == "" {
+			p = nil
+		}
+		return status, raw, o.refused(ctx, asked, fmt.Sprint(status, " ", http.StatusText(status)), p)
+	}
+	if err := json.Unmarshal(raw, view); err != nil {
+		return status, raw, &addressError{fmt.Errorf("%s was answered with what is none of Doorman's (%w): %s", asked, err, anotherAddress)}
+	}
+	return status, raw, nil
+}
+
+// address is where a path of the API is.
+func (o *operators) address(path string) string {
+	return strings.TrimRight(o.url, "/") + "/admin/v1/" + path
+}
+
+// do makes one request and reads the answer, whatever it is.
+func (o *operators) do(
+	ctx context.Context, method, path string, query url.Values, body []byte,
+) (status int, raw []byte, err error) {
+	address := o.address(path)
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
@@ -98,30 +135,7 @@ func (o *operators) ask(
 	if err != nil {
 		return 0, nil, fmt.Errorf("the answer of %s broke off: %w", o.url, err)
 	}
-	return response.StatusCode, raw, o.understand(response, raw, view)
-}
-
-// away says what to do about a server that is not reached.
-func (o *operators) away(err error) error {
-	if unwrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = unwrapped.Err
-	}
-	return fmt.Errorf("no server answers operators at %s (%w): start one with 'doorman serve', or name the address of one "+
-		"that has the role gateway with --admin-url", o.url, err)
-}
-
-func (o *operators) understand(response *http.Response, raw []byte, view any) error {
-	if response.StatusCode >= http.StatusBadRequest {
-		p := &problem.Problem{}
-		if err := json.Unmarshal(raw, p); err != nil || p.Code == "" {
-			return fmt.Errorf("%s answers %s, and is no Doorman's address for operators", o.url, response.Status)
-		}
-		return p
-	}
-	if err := json.Unmarshal(raw, view); err != nil {
-		return fmt.Errorf("%s answers what is none of Doorman's: %w", o.url, err)
-	}
-	return nil
+	return response.StatusCode, raw, nil
 }
 
 // printJSON prints an answer, indented.

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
+	"github.com/ticketed/doorman/commands/problem"
 	"github.com/ticketed/doorman/deploy"
 	"github.com/ticketed/doorman/projections/admin"
 )
@@ -200,18 +204,21 @@ func TestWhatOperatorsAskForWronglyIsTold(t *testing.T) {
 	t.Parallel()
 	id := commands.NewID().String()
 	for want, args := range map[string][]string{
-		`required flag(s) "why" not set`:                {"dead", "retry", "1"},
-		"--why: it is empty":                            {"dead", "discard", "1", "--by", "Olga", "--why", " "},
-		"who decides it is not known":                   {"parked", "reject", id, "--why", "a"},
-		`"x" is not the number of a dead letter`:        {"dead", "show", "x"},
-		`"-x" is not the number of a dead letter`:       {"dead", "retry", "1", "--by", "a", "--why", "b", "--", "-x"},
-		`"x" is not the id of a command`:                {"parked", "show", "x"},
-		"accepts 1 arg(s), received 0":                  {"parked", "reject", "--why", "a"},
-		"requires at least 1 arg(s)":                    {"dead", "retry", "--why", "a"},
-		`"localhost:1" lacks http:// or https://`:       {"dead", "list", "--admin-url", "localhost:1"},
-		`unknown command "nosuch" for "doorman dead"`:   {"dead", "nosuch"},
-		`unknown command "nosuch" for "doorman parked"`: {"parked", "nosuch"},
-		`invalid argument "x" for "--limit"`:            {"dead", "list", "--limit", "x"},
+		`required flag(s) "why" not set`:                          {"dead", "retry", "1"},
+		"--why: it is empty":                                      {"dead", "discard", "1", "--by", "Olga", "--why", " "},
+		"who decides it is not known":                             {"parked", "reject", id, "--why", "a"},
+		`"x" is not the number of a dead letter`:                  {"dead", "show", "x"},
+		`"-x" is not the number of a dead letter`:                 {"dead", "retry", "1", "--by", "a", "--why", "b", "--", "-x"},
+		`"x" is not the id of a command`:                          {"parked", "show", "x"},
+		"accepts 1 arg(s), received 0":                            {"parked", "reject", "--why", "a"},
+		"requires at least 1 arg(s)":                              {"dead", "retry", "--why", "a"},
+		`"localhost:1" lacks http:// or https://`:                 {"dead", "list", "--admin-url", "localhost:1"},
+		`unknown command "nosuch" for "doorman dead"`:             {"dead", "nosuch"},
+		`unknown command "nosuch" for "doorman parked"`:           {"parked", "nosuch"},
+		`--limit: "x" is not a whole number` + "\n":               {"dead", "list", "--limit", "x"},
+		`--after: "x" is not a whole number that is not below 0`:  {"dead", "list", "--after", "x"},
+		`--after: "-1" is not a whole number that is not below 0`: {"parked", "list", "--after", "-1"},
+		`--admin-url: "" lacks http:// or https://`:               {"dead", "list", "--admin-url", ""},
 	} {
 		got := run(t, nil, "", args...)
 		require.Equal(t, ExitUsage, got.code, "%v: %s", args, got.err)
@@ -219,26 +226,81 @@ func TestWhatOperatorsAskForWronglyIsTold(t *testing.T) {
 	}
 }
 
+// anotherURL is what to do about every address at which no operators are answered.
+const anotherURL = "name the address for operators of a server that has the role gateway, which is not its address for clients, " +
+	"with --admin-url or, as that server has it, DOORMAN_ADMIN_LISTEN\n"
+
 func TestAServerThatIsNotThereForOperatorsIsTold(t *testing.T) {
 	t.Parallel()
 	got := run(t, nil, "", "dead", "list", "--admin-url", "http://127.0.0.1:1")
 	require.Equal(t, ExitError, got.code)
-	require.Regexp(t, `^doorman: no server answers operators at http://127.0.0.1:1 \(.*connection refused\): start one with 'doorman serve', `+
-		`or name the address of one that has the role gateway with --admin-url\n$`, got.err)
+	require.Regexp(t, `^doorman: no server answers operators at http://127.0.0.1:1 \(.*connection refused\): start one with 'doorman serve', or `+
+		anotherURL+`$`, got.err)
+	got = run(t, []string{"DOORMAN_ADMIN_LISTEN=:1"}, "", "parked", "list")
+	require.Regexp(t, `^doorman: no server answers operators at http://127.0.0.1:1, by admin_listen of environment DOORMAN_ADMIN_LISTEN `+
+		`\(.*connection refused\): start one with 'doorman serve', or `, got.err)
+	got = run(t, []string{"DOORMAN_ADMIN_LISTEN=1"}, "", "parked", "list")
+	require.Equal(t, ExitUsage, got.code)
+	require.Contains(t, got.err, `admin_listen (environment DOORMAN_ADMIN_LISTEN): "1" is not an address`)
 
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	got = run(t, nil, "", "dead", "list", "--admin-url", other.URL)
 	require.Equal(t, ExitError, got.code)
-	require.Equal(t, "doorman: "+other.URL+" answers 404 Not Found, and is no Doorman's address for operators\n", got.err)
+	require.Equal(t, "doorman: GET "+other.URL+"/admin/v1/dead was answered 404 Not Found: "+anotherURL, got.err)
 
 	d := newDesk(t)
 	got = d.run("dead", "list", "--limit", "5000")
 	require.Equal(t, ExitError, got.code)
 	require.Equal(t, "doorman: malformed: the query parameter \"limit\" must be a whole number from 1 to 1000\n", got.err)
-	got = run(t, nil, "", "dead", "list", "--admin-url", d.program.URL())
+}
+
+// The address for clients knows nothing of operators, which is not to be taken for an answer about what they ask for.
+func TestTheAddressForClientsIsNotTakenForThatForOperators(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	id := commands.NewID().String()
+	for path, args := range map[string][]string{
+		"GET */dead":                      {"dead", "list"},
+		"GET */dead/7":                    {"dead", "show", "7"},
+		"POST */dead/7/retry":             {"dead", "retry", "7", "8", "9", "--by", "Olga", "--why", "a mistake"}, // told once
+		"GET */parked":                    {"parked", "list"},
+		"POST */parked/" + id + "/reject": {"parked", "reject", id, "--by", "Olga", "--why", "a mistake"},
+	} {
+		got := run(t, nil, "", append(args, "--admin-url", d.program.URL())...)
+		require.Equal(t, ExitError, got.code)
+		method, below, _ := strings.Cut(path, " *")
+		require.Equal(t, fmt.Sprintf("doorman: %s %s/admin/v1%s was answered 404 Not Found (There is no address /admin/v1%s here.): %s",
+			method, d.program.URL(), below, below, anotherURL), got.err)
+	}
+}
+
+func TestAHostThatOperatorsMayNotAskForIsTold(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, problem.New(commands.Forbidden, `nothing is answered here to who asks for the host "doorman.example.org": `+
+			"ask for an IP address, localhost, or a name that is configured (admin_hosts)"))
+	}))
+	defer server.Close()
+	got := run(t, nil, "", "dead", "list", "--admin-url", server.URL)
 	require.Equal(t, ExitError, got.code)
-	require.Equal(t, "doorman: not_found: There is no address /admin/v1/dead here.\n", got.err)
+	require.Equal(t, "doorman: GET "+server.URL+`/admin/v1/dead was answered 403 Forbidden: nothing is answered here to who asks for the host `+
+		`"doorman.example.org": ask for an IP address, localhost, or a name that is configured (admin_hosts); so give --admin-url with the `+
+		"IP address, or add the name to DOORMAN_ADMIN_HOSTS of the server\n", got.err)
+}
+
+// Who set the address of a server's operators by environment or file need not say it again.
+func TestOperatorsAreAskedForWhereTheServerIsConfiguredToAnswerThem(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	listen := strings.TrimPrefix(d.program.AdminURL(), "http://")
+	file := filepath.Join(t.TempDir(), "doorman.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("admin_listen: "+listen+"\n"), 0o600))
+	none := result{ExitOK, "", "There are none.\n"}
+	require.Equal(t, none, run(t, []string{"DOORMAN_ADMIN_LISTEN=" + listen}, "", "dead", "list"))
+	require.Equal(t, none, run(t, []string{"DOORMAN_CONFIG=" + file}, "", "parked", "list"))
+	require.Equal(t, none, run(t, nil, "", "parked", "list", "--config", file))
+	require.Equal(t, none, run(t, []string{"DOORMAN_ADMIN_LISTEN=127.0.0.1:1"}, "", "dead", "list", "--admin-url", d.program.AdminURL()))
 }
 
 // What is not known in time is not taken for done.
