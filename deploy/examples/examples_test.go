@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite" // the Python example's file
 
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
 )
@@ -36,9 +37,13 @@ func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 			before := d.order(t) // there was something before anybody followed
 			shop := newShop(t, d, language.folder)
 
-			following := shop.run(t, follow)
+			following := shop.run(t, "DOORMAN_URL=http://127.0.0.1:1 "+follow)
 			following.says("following")
 			d.goOn(t, before)
+			following.fails("DOORMAN_URL says where Doorman is") // and what it could not take in comes again
+
+			following = shop.run(t, follow)
+			following.says("following")
 			sending := shop.run(t, strings.Replace(send, "10", "30", 1))
 			sending.says("again with ticket") // a stale command was rejected, and is under way anew
 			sending.kill()
@@ -58,6 +63,25 @@ func TestTheExamplesSurviveBeingKilled(t *testing.T) {
 			})
 			following.terminate()
 			d.eachOnce(t, before)
+		})
+	}
+}
+
+// What is not there is told on one line, with what to set, and exit code 1: by the program, not by a stack.
+func TestTheExamplesSayOnALineWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for title, code := range map[string]string{"Python": "python", "Node.js": "node", "Go": "go"} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			nobody := &doorman{prefix: rabbitmqtest.Config(t).Prefix, url: "http://127.0.0.1:1"}
+			follow, send := commandsOf(t, title)
+			shop := newShop(t, nobody, code)
+			for line, exchange := range map[string]string{follow: ".events", send: ".commands"} {
+				shop.run(t, "SHOP_FOLDER=/nowhere/at/all "+line).fails("there is no folder /nowhere/at/all: SHOP_FOLDER names ")
+				shop.run(t, "AMQP_URL=amqp://u:secret@127.0.0.1:1 "+line).fails("no connection to RabbitMQ at 127.0.0.1:1 (")
+				shop.run(t, "AMQP_URL=secret "+line).fails("AMQP_URL is no address such as amqp://")
+				shop.run(t, line).fails("there is no exchange " + nobody.prefix + exchange + " (")
+			}
 		})
 	}
 }

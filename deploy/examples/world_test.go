@@ -231,6 +231,18 @@ func (p *process) ends(text string) {
 	require.True(p.t, p.command.ProcessState.Success(), "%s: %s", p.command.ProcessState, p.text())
 }
 
+// fails waits until it has ended with exit code 1, and a line that holds a text but no secret: the only one, beside those of
+// a program that was well first, and of go run.
+func (p *process) fails(text string) {
+	p.t.Helper()
+	p.awaitEnd()
+	said := strings.TrimSuffix(strings.TrimPrefix(p.text(), "following\n"), "exit status 1\n")
+	require.Equal(p.t, 1, p.command.ProcessState.ExitCode(), said)
+	require.Contains(p.t, said, text)
+	require.Equal(p.t, 1, strings.Count(said, "\n"), said)
+	require.NotContains(p.t, said, "secret")
+}
+
 func (p *process) awaitEnd() {
 	p.t.Helper()
 	select {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"log/slog"
+	"os"
+
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -44,13 +48,22 @@ type theirs struct{ amqp.DefaultTopologyBuilder }
 
 // ExchangeDeclare is amqp.TopologyBuilder's.
 func (theirs) ExchangeDeclare(channel *amqp091.Channel, name string, c amqp.Config) error {
-	return channel.ExchangeDeclarePassive(name, c.Exchange.Type, true, false, false, false, nil)
+	if err := channel.ExchangeDeclarePassive(name, c.Exchange.Type, true, false, false, false, nil); err != nil {
+		return fmt.Errorf("there is no exchange %s (%w): does Doorman run on this RabbitMQ, and is DOORMAN_RABBITMQ_PREFIX "+
+			"what its names begin with?", name, err)
+	}
+	return nil
 }
 
 // BuildTopology is amqp.TopologyBuilder's.
 func (t theirs) BuildTopology(
-	channel *amqp091.Channel, params amqp.BuildTopologyParams, _ amqp.Config, _ watermill.LoggerAdapter,
+	channel *amqp091.Channel, params amqp.BuildTopologyParams, c amqp.Config, _ watermill.LoggerAdapter,
 ) error {
+	if params.ExchangeName != "" {
+		if err := t.ExchangeDeclare(channel, params.ExchangeName, c); err != nil {
+			return err
+		}
+	}
 	// A durable quorum queue: what comes while we are away waits for us, and survives the loss of a broker. It grows
 	// meanwhile: bound it (x-max-length), and see in README.md what happens when it is full.
 	quorum := amqp091.Table{amqp091.QueueTypeArg: amqp091.QueueTypeQuorum}
@@ -80,4 +93,28 @@ func config(exchange, kind, queue, routingKey string) amqp.Config {
 	}
 }
 
-var logger = watermill.NewStdLogger(false, false)
+// publisher is NewPublisher's, with an error that says what to look at.
+func publisher(c amqp.Config) (*amqp.Publisher, error) {
+	made, err := amqp.NewPublisher(c, logger)
+	return made, unconnected(err)
+}
+
+// subscriber is NewSubscriber's, likewise.
+func subscriber(c amqp.Config) (*amqp.Subscriber, error) {
+	made, err := amqp.NewSubscriber(c, logger)
+	return made, unconnected(err)
+}
+
+func unconnected(err error) error {
+	if err == nil {
+		return nil
+	}
+	broker, wrong := amqp091.ParseURI(brokerURL)
+	if wrong != nil { // it may hold a password
+		return fmt.Errorf("AMQP_URL is no address such as amqp://guest:guest@127.0.0.1:5672: %w", wrong)
+	}
+	return fmt.Errorf("no connection to RabbitMQ at %s:%d (%w): AMQP_URL says where it is", broker.Host, broker.Port, err)
+}
+
+// logger tells what is wrong, and not all that is well.
+var logger = watermill.NewSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
@@ -59,12 +58,12 @@ func follow(ctx context.Context) error {
 	if err := load(file, &orders); err != nil {
 		return err
 	}
-	subscriber, err := amqp.NewSubscriber(config(prefix+".events", "topic", shop+".events", "order.*"), logger)
+	queue, err := subscriber(config(prefix+".events", "topic", shop+".events", "order.*"))
 	if err != nil {
 		return err
 	}
-	defer subscriber.Close() //nolint:errcheck // it is over
-	events, err := subscriber.Subscribe(ctx, "events")
+	defer queue.Close() //nolint:errcheck // it is over
+	events, err := queue.Subscribe(ctx, "events")
 	if err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ func get(ctx context.Context, url string, into any) error {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: DOORMAN_URL says where Doorman is", err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -21,19 +22,24 @@ func main() {
 	// On SIGTERM it ends between two messages; on kill -9 wherever it is, which is as good.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := errors.New("say what to do: send or follow")
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "send":
-			err = send(ctx, os.Args[2:])
-		case "follow":
-			err = follow(ctx)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := run(ctx, os.Args[1:]); err != nil {
+		text := strings.Join(strings.Fields(err.Error()), " ") // on one line
+		fmt.Fprintln(os.Stderr, text)
 		os.Exit(1) //nolint:gocritic // the process is over, and with it what is deferred
 	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s: SHOP_FOLDER names the one to keep files in", folder)
+	}
+	switch {
+	case len(args) > 0 && args[0] == "send":
+		return send(ctx, args[1:])
+	case len(args) > 0 && args[0] == "follow":
+		return follow(ctx)
+	}
+	return errors.New("say what to do: send or follow")
 }
 
 // setting is an environment variable, or what it is without one.

@@ -112,16 +112,16 @@ func send(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	subscriber, err := amqp.NewSubscriber(config("", "", s.replies, ""), logger)
+	queue, err := subscriber(config("", "", s.replies, ""))
 	if err != nil {
 		return err
 	}
-	defer subscriber.Close() //nolint:errcheck // it is over
-	answers, err := subscriber.Subscribe(ctx, s.replies)
+	defer queue.Close() //nolint:errcheck // it is over
+	answers, err := queue.Subscribe(ctx, s.replies)
 	if err != nil {
 		return err
 	}
-	if s.publisher, err = amqp.NewPublisher(config(prefix+".commands", "fanout", "", ""), logger); err != nil {
+	if s.publisher, err = publisher(config(prefix+".commands", "fanout", "", "")); err != nil {
 		return err
 	}
 	defer s.publisher.Close() //nolint:errcheck // as above

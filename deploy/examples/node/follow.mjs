@@ -6,15 +6,12 @@
 // and only then are events acknowledged. So this may be killed at any moment: what was not acknowledged comes again, and
 // what was saved already is known by its sequence.
 
-import amqp from "amqplib";
 import { load, save } from "./file.mjs";
+import { cause, connect, doorman, folder, prefix, shop, Trouble } from "./shop.mjs";
 
-const env = process.env;
-const url = env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672";
-const exchange = `${env.DOORMAN_RABBITMQ_PREFIX ?? "doorman"}.events`;
-const queue = `${env.SHOP ?? "shop"}.events`; // our own; each service has one
-const doorman = env.DOORMAN_URL ?? "http://127.0.0.1:8080";
-const file = `${env.SHOP_FOLDER ?? "."}/orders.json`;
+const exchange = `${prefix}.events`;
+const queue = `${shop}.events`; // our own; each service has one
+const file = `${folder}/orders.json`;
 
 // What an event makes of an order. /asyncapi.json has all of them, and what is in each.
 function apply(order, type, data) {
@@ -41,8 +38,10 @@ function apply(order, type, data) {
 async function changelog(stream, after) {
   const all = [];
   for (;;) {
-    const answer = await fetch(`${doorman}/v1/streams/${stream}/events?after=${after}`);
-    if (!answer.ok) throw new Error(`the changelog of ${stream}: ${await answer.text()}`);
+    const answer = await fetch(`${doorman}/v1/streams/${stream}/events?after=${after}`).catch((error) => {
+      throw new Trouble(`the changelog of ${stream} cannot be read at ${doorman} (${cause(error)}): DOORMAN_URL says where Doorman is`);
+    });
+    if (!answer.ok) throw new Trouble(`the changelog of ${stream}: ${await answer.text()}`);
     const page = await answer.json();
     if (page.length === 0) return all;
     all.push(...page);
@@ -56,7 +55,7 @@ async function take(orders, headers, content) {
   const sequence = Number(headers.cloudEvents_sequence);
   const order = (orders[stream] ??= { sequence: 0, source, status: "draft", lines: {} });
   if (order.source !== source) {
-    throw new Error(`${stream} is of ${order.source} here, and now comes ${source}: that is another log, so begin with another file`);
+    throw new Trouble(`${stream} is of ${order.source} here, and now comes ${source}: that is another log, so begin with another file`);
   }
   if (sequence <= order.sequence) return; // a repeat
   if (sequence === order.sequence + 1) {
@@ -71,8 +70,7 @@ async function take(orders, headers, content) {
 }
 
 const orders = await load(file, {});
-const connection = await amqp.connect(url);
-const channel = await connection.createChannel();
+const { channel } = await connect(exchange);
 // A quorum queue survives the loss of a broker. It grows while we are away: bound it (x-max-length), and see in README.md
 // what happens when it is full.
 await channel.assertQueue(queue, { durable: true, arguments: { "x-queue-type": "quorum" } });
@@ -84,10 +82,6 @@ let wake = () => {};
 await channel.consume(queue, (message) => {
   waiting.push(message);
   wake();
-});
-channel.on("close", () => { // what was not acknowledged comes again
-  console.error("the connection was lost: start me again");
-  process.exit(1);
 });
 process.on("SIGTERM", () => process.exit(0)); // wherever we are
 console.log("following");

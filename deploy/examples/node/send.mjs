@@ -6,16 +6,14 @@
 // killed at any moment and started again: what is not struck off is sent again under the same id, which has no second
 // effect, and is answered again.
 
-import amqp from "amqplib";
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { load, save } from "./file.mjs";
+import { connect, folder, prefix, shop, Trouble } from "./shop.mjs";
 
-const env = process.env;
-const url = env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672";
-const exchange = `${env.DOORMAN_RABBITMQ_PREFIX ?? "doorman"}.commands`;
-const replies = `${env.SHOP ?? "shop"}.replies`; // a queue of our own
-const file = `${env.SHOP_FOLDER ?? "."}/outbox.json`;
+const exchange = `${prefix}.commands`;
+const replies = `${shop}.replies`; // a queue of our own
+const file = `${folder}/outbox.json`;
 
 const { values: options } = parseArgs({ options: { orders: { type: "string", default: "10" } } });
 
@@ -63,15 +61,14 @@ function next({ step, command: sent }, reply) {
     console.log(`${sent.stream}: ${sent.type} came after ${seen}; again with ticket ${reply.ticket}`);
     return { step, command: command(sent.stream, sent.type, reply.ticket, sent.data) };
   }
-  throw new Error(`${sent.stream}: ${sent.type} was rejected as ${reply.reason}: ${reply.detail}`);
+  throw new Trouble(`${sent.stream}: ${sent.type} was rejected as ${reply.reason}: ${reply.detail}`);
 }
 
 let outbox = await load(file, undefined);
 if (!outbox) await save(file, (outbox = begin(Number(options.orders))));
 const left = () => outbox.filter((entry) => !entry.outcome);
 
-const connection = await amqp.connect(url);
-const channel = await connection.createConfirmChannel();
+const { channel, close } = await connect(exchange);
 // Durable, so that answers wait for us when we are away.
 await channel.assertQueue(replies, { durable: true, arguments: { "x-queue-type": "quorum" } });
 // mandatory: what no queue takes comes back, before it is confirmed. Otherwise it would be confirmed all the same, and lost.
@@ -84,14 +81,16 @@ async function publish(commands) {
       contentType: "application/json", persistent: true, mandatory: true, replyTo: replies, correlationId: c.id,
     });
   }
-  await channel.waitForConfirms(); // the broker has them on disk
-  if (returned > 0) throw new Error(`no queue takes what is sent to ${exchange}: is that Doorman's prefix?`);
+  await channel.waitForConfirms().catch((error) => { // the broker has them on disk, or no room for them
+    throw new Trouble(`${exchange} does not take what is sent (${error.message}): it may be full; start me again later`);
+  });
+  if (returned > 0) throw new Trouble(`no queue takes what is sent to ${exchange}: is that Doorman's prefix?`);
 }
 
 async function onReply(message) {
   const { correlationId, contentType } = message.properties;
   if (contentType === "application/problem+json") { // it was refused: nothing happened, nothing is remembered
-    throw new Error(`${correlationId} was refused: ${message.content}`);
+    throw new Trouble(`${correlationId} was refused: ${message.content}`);
   }
   // Answers can come twice; who is struck off is not found.
   const known = left().find((entry) => entry.command.id === correlationId);
@@ -113,10 +112,8 @@ await new Promise((settled, failed) => {
   const handle = (message) => {
     handled = handled.then(() => onReply(message)).then(() => left().length || settled()).catch(failed);
   };
-  channel.on("close", () => failed(new Error("the connection was lost: start me again")));
   if (left().length === 0) settled();
   else channel.consume(replies, handle).catch(failed);
 });
-await channel.close();
-await connection.close();
+await close();
 console.log("all is settled");

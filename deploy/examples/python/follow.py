@@ -12,15 +12,14 @@ import os
 import signal
 import sqlite3
 import sys
+import urllib.error
 import urllib.request
 
-import pika
+from shop import DOORMAN, FOLDER, PREFIX, SHOP, connect, run
 
-URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-EVENTS = os.environ.get("DOORMAN_RABBITMQ_PREFIX", "doorman") + ".events"
-QUEUE = os.environ.get("SHOP", "shop") + ".events"  # our own; each service has one
-DOORMAN = os.environ.get("DOORMAN_URL", "http://127.0.0.1:8080")
-ORDERS = os.path.join(os.environ.get("SHOP_FOLDER", "."), "orders.db")
+EVENTS = PREFIX + ".events"
+QUEUE = SHOP + ".events"  # our own; each service has one
+ORDERS = os.path.join(FOLDER, "orders.db")
 
 TABLE = """create table if not exists orders (
     stream text primary key, sequence integer not null, source text not null, status text not null, lines text not null)"""
@@ -43,8 +42,11 @@ def apply(order, kind, data):
 def changelog(stream, after):
     """What happened on a stream, over HTTP: for what was before our queue, and for what it had no room for."""
     while True:
-        with urllib.request.urlopen(f"{DOORMAN}/v1/streams/{stream}/events?after={after}") as answer:
-            page = json.load(answer)
+        try:
+            with urllib.request.urlopen(f"{DOORMAN}/v1/streams/{stream}/events?after={after}") as answer:
+                page = json.load(answer)
+        except (urllib.error.URLError, ValueError) as error:
+            sys.exit(f"the changelog of {stream} cannot be read at {DOORMAN} ({error}): DOORMAN_URL says where Doorman is")
         if not page:
             return
         yield from page
@@ -75,7 +77,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     db = sqlite3.connect(ORDERS)
     db.execute(TABLE)
-    channel = pika.BlockingConnection(pika.URLParameters(URL)).channel()
+    channel, _ = connect(EVENTS)
     # A quorum queue survives the loss of a broker. It grows while we are away: bound it (x-max-length), and see in
     # README.md what happens when it is full.
     channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
@@ -93,4 +95,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

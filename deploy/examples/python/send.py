@@ -16,10 +16,11 @@ import uuid
 
 import pika
 
-URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
-COMMANDS = os.environ.get("DOORMAN_RABBITMQ_PREFIX", "doorman") + ".commands"
-REPLIES = os.environ.get("SHOP", "shop") + ".replies"  # a queue of our own
-OUTBOX = os.path.join(os.environ.get("SHOP_FOLDER", "."), "outbox.db")
+from shop import FOLDER, PREFIX, SHOP, connect, run
+
+COMMANDS = PREFIX + ".commands"
+REPLIES = SHOP + ".replies"  # a queue of our own
+OUTBOX = os.path.join(FOLDER, "outbox.db")
 
 
 def uuid7():
@@ -88,7 +89,7 @@ def next_step(step, sent, reply):
     raise SystemExit(f"{sent['stream']}: {sent['type']} was rejected as {reply['reason']}: {reply['detail']}")
 
 
-def run(channel, outbox):
+def settle(channel, outbox):
     channel.confirm_delivery()  # publishing returns when the broker has the message on disk, or raises
     # Durable, so that answers wait for us when we are away.
     channel.queue_declare(REPLIES, durable=True, arguments={"x-queue-type": "quorum"})
@@ -128,11 +129,11 @@ def main():
     with outbox.db:
         if outbox.db.execute("select count(*) from commands").fetchone() == (0,):
             begin(outbox, arguments.orders)
-    connection = pika.BlockingConnection(pika.URLParameters(URL))
-    run(connection.channel(), outbox)
+    channel, connection = connect(COMMANDS)
+    settle(channel, outbox)
     connection.close()
     print("all is settled", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
