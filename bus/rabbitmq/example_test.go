@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -23,7 +22,6 @@ func Example() {
 		URL:    rabbitmqtest.URL(),
 		Prefix: "example_" + rand.Text(),
 		Topics: []string{bus.LaneTopic(0)},
-		Expire: time.Minute, // nobody needs the queue after this example
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	publisher, err := rabbitmq.NewPublisher(ctx, config)
@@ -54,6 +52,9 @@ func Example() {
 		panic(err)
 	}
 	if err := publisher.Close(); err != nil {
+		panic(err)
+	}
+	if err := rabbitmq.Drop(ctx, config); err != nil { // nobody needs the queue after this example
 		panic(err)
 	}
 	// Output:
@@ -100,15 +101,64 @@ func ExampleExchanges() {
 		panic(err)
 	}
 	fmt.Println(event.RoutingKey, event.MessageId, string(event.Body))
-	for _, name := range []string{bus.EventsExchange, bus.OutcomesExchange} { // nobody needs them after this example
-		if err := channel.ExchangeDelete(config.Prefix+"."+name, false, false); err != nil {
-			panic(err)
-		}
-	}
-	if err := errors.Join(connection.Close(), exchanges.Close()); err != nil {
+	err = errors.Join(connection.Close(), exchanges.Close(), rabbitmq.Drop(ctx, config)) // nobody needs them after this example
+	if err != nil {
 		panic(err)
 	}
 	// Output:
 	// all that wanted one have it: true
 	// order.line_added 1 {"sku":"A1"}
+}
+
+// desk takes whatever comes; a gateway's is that of package commands/ingress, which holds it against the rules.
+type desk struct{ taken chan string }
+
+func (d desk) Ready() error  { return nil } // or why nothing can be taken: others get it then
+func (d desk) UnderWay() int { return 0 }
+
+func (d desk) Take(messages []*rabbitmq.Incoming) {
+	for _, m := range messages {
+		body := string(m.Message().Body)
+		m.Settle() // it is answered for: the broker may forget it
+		d.taken <- m.Message().MessageID + ": " + body
+	}
+}
+
+// A gateway takes the commands that another service publishes, with whatever client of its language.
+func ExampleIngress() {
+	ctx := context.Background()
+	config := rabbitmq.Config{URL: rabbitmqtest.URL(), Prefix: "example_" + rand.Text(), Logger: slog.New(slog.DiscardHandler)}
+	desk := desk{taken: make(chan string)}
+	ingress, err := rabbitmq.NewIngress(ctx, rabbitmq.IngressConfig{Config: config}, desk)
+	if err != nil {
+		panic(err)
+	}
+
+	connection, err := amqp.Dial(config.URL)
+	if err != nil {
+		panic(err)
+	}
+	channel, err := connection.Channel()
+	if err != nil {
+		panic(err)
+	}
+	if err := channel.Confirm(false); err != nil {
+		panic(err)
+	}
+	confirmed, err := channel.PublishWithDeferredConfirm(config.Prefix+".commands", "any key", true, false, amqp.Publishing{
+		MessageId: "0197a1c2", DeliveryMode: amqp.Persistent, Body: []byte(`{"stream":"order/42","type":"submit","ticket":"genesis"}`),
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("it is on the broker's disk:", confirmed.Wait())
+	fmt.Println(<-desk.taken)
+
+	err = errors.Join(ingress.Close(), connection.Close(), rabbitmq.Drop(ctx, config)) // nobody needs them after this example
+	if err != nil {
+		panic(err)
+	}
+	// Output:
+	// it is on the broker's disk: true
+	// 0197a1c2: {"stream":"order/42","type":"submit","ticket":"genesis"}
 }
