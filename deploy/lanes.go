@@ -38,6 +38,7 @@ var errLanesChanging = errors.New("the number of lanes is being changed; this ta
 type laneUse struct {
 	*Program
 	store *postgres.Store
+	hold  *postgres.Hold // nil until it is taken
 	self  store.LaneUser
 	parts []*lanePart
 
@@ -96,6 +97,9 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 		part.news = make(chan struct{}, 1)
 	}
 	u.onStop("letting the lanes go", u.stop)
+	if err := u.takeHold(ctx); err != nil {
+		return err
+	}
 	if err := u.firstBeat(ctx); err != nil {
 		return err
 	}
@@ -105,6 +109,7 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 		}
 	}
 	u.beating.runs.Go(u.beats)
+	u.beating.runs.Go(u.keepHold)
 	for _, part := range u.parts {
 		u.following.runs.Go(func() { u.follows(part) })
 	}
@@ -317,6 +322,9 @@ func (u *laneUse) stop(ctx context.Context) error {
 	defer cancel()
 	if err := u.store.RemoveLaneUser(asking, u.self.ID); err != nil {
 		u.log.Warn("this process could not say that it ends", "err", err)
+	}
+	if u.hold != nil {
+		u.hold.Release(asking)
 	}
 	return errors.Join(problems...)
 }

@@ -27,7 +27,7 @@ type Program struct {
 	worker  *worker.Worker
 
 	public, admin *listener
-	failed        chan error // a listener ended by itself, or the number of lanes is another one
+	failed        chan error // a listener ended by itself, the number of lanes is another one, or the store is another's
 
 	lifecycle sync.Mutex
 	started   bool
@@ -52,7 +52,7 @@ func New(config *Config, types []aggregate.Type) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{config: config, types: registry, log: config.Log, metrics: newMetrics(), failed: make(chan error, 3)}
+	p := &Program{config: config, types: registry, log: config.Log, metrics: newMetrics(), failed: make(chan error, 4)}
 	if p.log == nil {
 		p.log = NewLog(os.Stderr, config)
 	}

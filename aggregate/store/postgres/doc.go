@@ -35,8 +35,8 @@
 //
 // # Connections
 //
-// Commit, Acquire and [Members] have four connections of their own; all reads share Config.MaxConns others,
-// so that neither keeps the other waiting. Every statement is prepared once per connection and runs under a plan
+// Commit, Acquire and [Members] have four connections of their own, a [Hold] has one; all reads share Config.MaxConns
+// others, so that neither keeps the other waiting. Every statement is prepared once per connection and runs under a plan
 // that probes indexes, whatever the statistics say. A pooler in between must keep sessions apart
 // (PgBouncer: pool_mode = session). Keep fsync on; synchronous_commit = off is overruled.
 package postgres

@@ -1,6 +1,10 @@
 package postgres
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // KeepingRefused is the configuration with bounds on refused messages.
 func (c Config) KeepingRefused(letters, bytes uint64) Config {
@@ -30,4 +34,11 @@ func MigrateTo(ctx context.Context, config Config, version int64) error {
 		_, err = provider.UpTo(ctx, version)
 	}
 	return err
+}
+
+// LoseSession is how a connection ends of which the server does not notice: it goes on holding.
+func (h *Hold) LoseSession() *pgx.Conn {
+	lost := h.conn
+	h.conn = nil
+	return lost
 }

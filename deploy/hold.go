@@ -1,0 +1,92 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ticketed/doorman/aggregate/store"
+	"github.com/ticketed/doorman/aggregate/store/postgres"
+)
+
+// Without RabbitMQ a process works all lanes, and takes them again whenever somebody else has: two of them on one schema
+// would do so for ever, as one of them and a deployment over RabbitMQ would. Nobody would lose a command by it, and nobody
+// would know why everything is slow. So such a process holds the store alone, and others hold it together.
+
+// holdEvery is how often a process looks whether it holds the store still.
+const holdEvery = time.Second
+
+// takeHold waits for a process that is one too many to end, as after a restart, and for a store that does not answer.
+func (u *laneUse) takeHold(ctx context.Context) error {
+	hold, err := u.store.NewHold(u.self.Name, u.self.Bus == busInProcess)
+	if err != nil {
+		return err
+	}
+	u.hold = hold
+	patient, cancel := context.WithTimeout(ctx, u.config.StoreWait)
+	defer cancel()
+	for told := false; ; {
+		err := u.tryHold(ctx)
+		held, isHeld := errors.AsType[*postgres.HeldError](err)
+		switch {
+		case err == nil:
+			return nil
+		case !isHeld && !errors.Is(err, store.ErrUnavailable):
+			return err
+		case isHeld && !told:
+			told = true
+			u.log.Warn("another process serves this store; waiting for it to end", "process", held.By,
+				"store", u.config.storeName(), "store_wait", durationText(u.config.StoreWait))
+		}
+		if pause(patient, lanesEveryChanging); patient.Err() == nil {
+			continue
+		}
+		if isHeld {
+			return u.tooMany(held)
+		}
+		return err
+	}
+}
+
+func (u *laneUse) tryHold(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	return u.hold.Keep(ctx)
+}
+
+// keepHold goes on until the end of the program, or until another process was faster after the connection had been lost.
+func (u *laneUse) keepHold() {
+	ticker := time.NewTicker(holdEvery)
+	defer ticker.Stop()
+	lost := false
+	for {
+		select {
+		case <-u.beating.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := u.tryHold(u.beating.ctx)
+		if u.beating.ctx.Err() != nil {
+			return
+		}
+		if held, isHeld := errors.AsType[*postgres.HeldError](err); isHeld {
+			u.failed <- fmt.Errorf("while the database was not reached: %w", u.tooMany(held))
+			return
+		}
+		if err != nil && !lost {
+			u.log.Warn("it is not known whether other processes serve this store; asking again", "err", err)
+		}
+		lost = err != nil
+	}
+}
+
+// tooMany says why this process cannot serve the store, and what to do.
+func (u *laneUse) tooMany(held *postgres.HeldError) error {
+	if u.self.Bus == busInProcess {
+		return fmt.Errorf("another process serves this store (%s): %s. Without rabbitmq_url only one can: stop the other one, "+
+			"or give both the rabbitmq_url of one broker", u.config.storeName(), held.By)
+	}
+	return fmt.Errorf("another process serves this store (%s) without rabbitmq_url, which only one can: %s. Stop it, "+
+		"or give it the rabbitmq_url of this one", u.config.storeName(), held.By)
+}

@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"hash/fnv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/client"
+)
+
+// another is the configuration of one more process on the same store.
+func another(c *Config, storeWait time.Duration) *Config {
+	next := *c
+	next.StoreWait = storeWait
+	return &next
+}
+
+// refused starts a program that is one too many.
+func refused(t *testing.T, c *Config) string {
+	t.Helper()
+	p, err := New(c, builtIn())
+	require.NoError(t, err)
+	err = p.Start(t.Context())
+	require.Error(t, err)
+	require.NoError(t, p.Stop())
+	return err.Error()
+}
+
+func lands(t *testing.T, call *caller, c commands.Command) {
+	t.Helper()
+	told, err := call.Send(t.Context(), c, client.SendOptions{Wait: client.MaxWait})
+	require.NoError(t, err)
+	require.Equal(t, commands.StatusLanded, told.Status)
+}
+
+const tooMany = ". Without rabbitmq_url only one can: stop the other one, or give both the rabbitmq_url of one broker"
+
+func TestWithoutRabbitMQASecondProcessOnASchemaDoesNotStart(t *testing.T) {
+	t.Parallel()
+	c := onPostgres(t)
+	first, call := start(t, c)
+	view, err := Lanes(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "another process serves this store ("+c.storeName()+"): "+owner()+tooMany, refused(t, another(c, 0)))
+	one := create(`{}`)
+	lands(t, call, one)
+	after, err := Lanes(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, view.List[0].Epoch, after.List[0].Epoch, "its lanes were left alone")
+
+	// One that may wait starts when the first has ended, as in a restart.
+	second, err := New(another(c, time.Minute), builtIn())
+	require.NoError(t, err)
+	started := make(chan error, 1)
+	go func() { started <- second.Start(t.Context()) }()
+	require.NoError(t, first.Stop())
+	require.NoError(t, <-started)
+	t.Cleanup(func() { require.NoError(t, second.Stop()) })
+	lands(t, newCaller(t, second.URL()), patch(one.ID, `{"a":1}`))
+}
+
+func TestAProcessWithoutRabbitMQAndThoseWithItDoNotShareASchema(t *testing.T) {
+	t.Parallel()
+	c, _, _ := overRabbitMQ(t)
+	alone := another(c, 0)
+	alone.RabbitMQURL = ""
+	gateway, worker := another(c, 30*time.Second), another(c, 3*time.Second) // they wait for RabbitMQ as well
+	gateway.Roles, worker.Roles = []string{RoleGateway}, []string{RoleWorker}
+	p, _ := start(t, alone)
+	require.Equal(t, "another process serves this store ("+c.storeName()+") without rabbitmq_url, which only one can: "+owner()+
+		". Stop it, or give it the rabbitmq_url of this one", refused(t, worker))
+	require.NoError(t, p.Stop())
+
+	_, call := start(t, gateway)
+	start(t, another(worker, 30*time.Second))
+	lands(t, call, create(`{}`))
+	require.Equal(t, "another process serves this store ("+c.storeName()+"): "+owner()+", "+owner()+tooMany, refused(t, alone))
+}
+
+// What a process holds its store by is a session, and sessions end: as when the database is started again.
+func TestAProcessGoesOnWhenWhatItHoldsItsStoreByIsLost(t *testing.T) {
+	t.Parallel()
+	c, way := onCuttablePostgres(t)
+	p, call := start(t, c)
+	one := create(`{}`)
+	lands(t, call, one)
+	way.set(true)
+	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+	way.set(false)
+	require.Eventually(t, func() bool { return held(t, c) == 1 }, 30*time.Second, 10*time.Millisecond)
+	require.Contains(t, refused(t, another(c, 0)), tooMany)
+	lands(t, call, patch(one.ID, `{"a":1}`))
+	require.Empty(t, p.Failed())
+}
+
+// held is how many sessions hold a store of that configuration. Asking for the hold would take it from who asks again.
+func held(t *testing.T, c *Config) (n int) {
+	t.Helper()
+	hash := fnv.New64a()
+	hash.Write([]byte("doorman's hold on " + c.PostgresSchema))
+	require.NoError(t, postgrestest.Connect(t).QueryRow(t.Context(), `
+select count(*) from pg_locks where locktype = 'advisory' and granted and (classid::bigint << 32 | objid::bigint) = $1`,
+		int64(hash.Sum64())).Scan(&n))
+	return n
+}
+
+func TestAProcessWhoseStoreAnotherOneTookMeanwhileEnds(t *testing.T) {
+	t.Parallel()
+	c, way := onCuttablePostgres(t)
+	first, _ := start(t, c)
+	way.set(true)
+	direct := another(c, time.Minute)
+	direct.PostgresURL = postgrestest.URL()
+	second, call := start(t, direct)
+	one := create(`{}`)
+	lands(t, call, one)
+	way.set(false)
+	select {
+	case err := <-first.Failed():
+		require.Equal(t, "while the database was not reached: another process serves this store ("+c.storeName()+"): "+owner()+tooMany, err.Error())
+	case <-time.After(time.Minute):
+		require.Fail(t, "it goes on")
+	}
+	require.NoError(t, first.Stop())
+	lands(t, call, patch(one.ID, `{"a":1}`))
+	require.Empty(t, second.Failed())
+}
