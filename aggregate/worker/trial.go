@@ -10,38 +10,39 @@ import (
 )
 
 // A frame that keeps coming back may hold a command whose code ends the whole process, which no panic handler
-// and no time-out catches: it runs out of memory or stack, or exits. Such a frame is judged in smaller and
-// smaller parts, each committed by itself while nothing else is judged, in the end command by command. Before
+// and no time-out catches: it runs out of memory or stack, or exits. Such frames are judged in smaller and
+// smaller portions, each committed by itself while nothing else is judged, in the end command by command. Before
 // one is judged alone it is noted; one that was noted by several processes, none of which lived to commit it,
 // ends as failed.
+//
+// Most frames that come back twice are innocent: their lane was handed on twice, as when the database was away and the
+// workers found each other gone. There may be hundreds of a few commands each, so a portion goes over several frames.
 
 // mostTrials is how many processes may end over one command.
 const mostTrials = 2
 
-// portionOf is how many commands of a frame are judged at once, by how often it has come back.
+// portionOf is how many commands are judged at once, of frames that have come back so often.
 func portionOf(returns int) (n int, careful bool) {
 	switch {
 	case returns < 2: // as after a worker was stopped, or lanes were shared out anew
 		return 0, false
 	case returns == 2:
-		return 64, true
+		return 256, true
 	case returns == 3:
-		return 8, true
+		return 32, true
 	}
 	return 1, true
 }
 
-// portion is how much of the backlog may be judged next: up to the first frame that has to be judged with
-// care, or a part of that one.
+// portion is how much of the backlog may be judged next: up to the first frame that has to be judged with more care, or
+// with less.
 func (d *desk) portion() (n int, careful bool) {
 	if len(d.backlog) == 0 {
 		return 0, false
 	}
-	first := d.backlog[0].from
-	most, careful := portionOf(first.returns)
+	most, careful := portionOf(d.backlog[0].from.returns)
 	for n < len(d.backlog) && (!careful || n < most) {
-		from := d.backlog[n].from
-		if _, other := portionOf(from.returns); other && from != first || careful && from != first {
+		if other, _ := portionOf(d.backlog[n].from.returns); other != most {
 			break
 		}
 		n++
