@@ -151,7 +151,7 @@ func TestEveryRequesterIsAnsweredOverRabbitMQ(t *testing.T) {
 
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
 	through := config
-	through.URL = proxy.URL()
+	through.URL, through.AckEvery = proxy.URL(), time.Millisecond // what is not acknowledged is asked for again
 	startRelayed(t, s, through)
 	landed, parked := command(1, "a", "add", commands.Genesis), command(3, "b", "add", id(2))
 	send(asking(landed, first, "landed"), asking(parked, first, "parked"), asking(parked, second, "again"))
