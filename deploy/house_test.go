@@ -38,9 +38,10 @@ var house = []room{
 	{folder: "commands/problem", may: []string{"commands"}},
 	{folder: "commands/client", may: []string{"commands", "commands/problem"}},
 	{folder: "commands/headers"},
+	{folder: "commands/wiring"},
 	{folder: "commands/vetting", may: []string{"commands", "commands/problem"}},
-	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting"}},
-	{folder: "commands/ingress", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting"}},
+	{folder: "commands/intake", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting", "commands/wiring"}},
+	{folder: "commands/ingress", may: []string{"commands", "commands/problem", "commands/headers", "commands/vetting", "commands/wiring"}},
 
 	{folder: "aggregate/internal/jsontext"},
 	{
@@ -94,13 +95,15 @@ var house = []room{
 	},
 	{
 		folder: "projections/...",
-		may:    []string{"commands", "commands/problem", "commands/headers", "aggregate", "aggregate/store", "projections/..."},
-		tests:  backends,
+		may: []string{
+			"commands", "commands/problem", "commands/headers", "commands/wiring", "aggregate", "aggregate/store", "projections/...",
+		},
+		tests: backends,
 	},
 	{
 		folder: "notify/...",
 		may: []string{
-			"commands", "commands/problem", "commands/headers",
+			"commands", "commands/problem", "commands/headers", "commands/wiring",
 			"aggregate", "aggregate/store", "aggregate/store/feed", "bus", "bus/frame", "notify/...",
 		},
 		tests: backends,

@@ -2,13 +2,13 @@ package ingress
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/problem"
 	"github.com/ticketed/doorman/commands/vetting"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Config is what an [Ingress] is made of. Its functions are called from several goroutines.
@@ -96,21 +96,8 @@ func (c *Config) setDefaults() {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Rules.Allows", c.Rules.Allows == nil},
-		{"SendAll", c.SendAll == nil},
-		{"Ready", c.Ready == nil},
-		{"Bury", c.Bury == nil},
-		{"Reply", c.Reply == nil},
-		{"Reserved", c.Reserved == ""},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("ingress: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("ingress", map[string]bool{
+		"Rules.Allows": c.Rules.Allows == nil, "SendAll": c.SendAll == nil, "Ready": c.Ready == nil, "Bury": c.Bury == nil,
+		"Reply": c.Reply == nil, "Reserved": c.Reserved == "",
+	})
 }

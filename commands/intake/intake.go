@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/vetting"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Config is what an [Intake] is made of. Its functions are called from many goroutines.
@@ -97,25 +97,10 @@ func (c *Config) setDefaults() {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Allows", c.Allows == nil},
-		{"Send", c.Send == nil},
-		{"SendAll", c.SendAll == nil},
-		{"Refusal", c.Refusal == nil},
-		{"Register", c.Register == nil},
-		{"Mark", c.Mark == nil},
-		{"Conflicted", c.Conflicted == nil},
-		{"Tell", c.Tell == nil},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("intake: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("intake", map[string]bool{
+		"Allows": c.Allows == nil, "Send": c.Send == nil, "SendAll": c.SendAll == nil, "Refusal": c.Refusal == nil,
+		"Register": c.Register == nil, "Mark": c.Mark == nil, "Conflicted": c.Conflicted == nil, "Tell": c.Tell == nil,
+	})
 }
 
 // Intake is the endpoint POST /v1/commands.

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/feed"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Reader is what a hub needs of a store.Reader.
@@ -123,21 +123,8 @@ func setDefault[T int | time.Duration](field *T, value T) {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Feed", c.Feed == nil},
-		{"Reader", c.Reader == nil},
-		{"States", c.States == nil},
-		{"Epoch", c.Epoch == ""},
-		{"Serves", c.Serves == nil},
-		{"Tell", c.Tell == nil},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("hub: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("hub", map[string]bool{
+		"Feed": c.Feed == nil, "Reader": c.Reader == nil, "States": c.States == nil, "Epoch": c.Epoch == "",
+		"Serves": c.Serves == nil, "Tell": c.Tell == nil,
+	})
 }

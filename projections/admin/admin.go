@@ -2,13 +2,13 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Config is what an [API] is made of. Its functions are called from many goroutines.
@@ -70,23 +70,10 @@ func (c *Config) setDefaults() {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Store", c.Store == nil},
-		{"Epoch", c.Epoch == ""},
-		{"Send", c.Send == nil},
-		{"Refusal", c.Refusal == nil},
-		{"Register", c.Register == nil},
-		{"Tell", c.Tell == nil},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("admin: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("admin", map[string]bool{
+		"Store": c.Store == nil, "Epoch": c.Epoch == "", "Send": c.Send == nil, "Refusal": c.Refusal == nil,
+		"Register": c.Register == nil, "Tell": c.Tell == nil,
+	})
 }
 
 // API is the operators' endpoints.

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Config is what a [Query] is made of. Its functions are called from many goroutines.
@@ -55,22 +55,10 @@ type StreamWaiter interface {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Reader", c.Reader == nil},
-		{"Epoch", c.Epoch == ""},
-		{"Type", c.Type == nil},
-		{"Register", c.Register == nil},
-		{"Watch", c.Watch == nil},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("query: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("query", map[string]bool{
+		"Reader": c.Reader == nil, "Epoch": c.Epoch == "", "Type": c.Type == nil, "Register": c.Register == nil,
+		"Watch": c.Watch == nil,
+	})
 }
 
 // Query is the reading half of the API.

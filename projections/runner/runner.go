@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/wiring"
 )
 
 // Log is what is followed.
@@ -86,21 +87,9 @@ func (c *Config) setDefaults() {
 
 // Validate reports everything that is missing.
 func (c *Config) Validate() error {
-	var problems []error
-	for _, part := range []struct {
-		name    string
-		missing bool
-	}{
-		{"Log", c.Log == nil},
-		{"Epoch", c.Epoch == ""},
-		{"End", c.End == nil},
-		{"Projection", c.Projection == nil},
-	} {
-		if part.missing {
-			problems = append(problems, errors.New("runner: "+part.name+" is not given"))
-		}
-	}
-	return errors.Join(problems...)
+	return wiring.Missing("runner", map[string]bool{
+		"Log": c.Log == nil, "Epoch": c.Epoch == "", "End": c.End == nil, "Projection": c.Projection == nil,
+	})
 }
 
 // Runner keeps one projection up to date. All methods may be called from many goroutines.
