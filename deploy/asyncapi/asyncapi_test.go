@@ -18,6 +18,7 @@ import (
 	"github.com/ticketed/doorman/deploy/asyncapi/asyncapitest"
 	"github.com/ticketed/doorman/deploy/chains"
 	"github.com/ticketed/doorman/deploy/contracttest"
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden document")
@@ -38,17 +39,7 @@ func build(t *testing.T, prefix string, types ...aggregate.Type) []byte {
 // go test ./deploy/asyncapi -run Golden -update.
 func TestGoldenDocumentOfTheBuiltInTypes(t *testing.T) {
 	t.Parallel()
-	const file = "testdata/asyncapi.json"
-	var text bytes.Buffer
-	require.NoError(t, json.Indent(&text, build(t, "doorman", document.Type(), order.Type()), "", "  "))
-	text.WriteByte('\n')
-	if *update {
-		require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
-		return
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, text.Bytes()), "the description differs from %s: make generate, and read the difference", file)
+	schemastest.RequireGolden(t, "testdata/asyncapi.json", build(t, "doorman", document.Type(), order.Type()), *update)
 }
 
 func TestTheDocumentIsTheSameEachTime(t *testing.T) {

@@ -1,8 +1,6 @@
 package asyncapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -75,7 +73,7 @@ func Build(config Config) ([]byte, error) {
 	b.addOutcomes()
 	b.addDeadLetters()
 	b.prune()
-	text, err := encode(b.doc)
+	text, err := schemas.Encode(b.doc)
 	if err != nil {
 		return nil, fmt.Errorf("asyncapi: %w", err)
 	}
@@ -142,7 +140,7 @@ func (b *builder) prune() {
 	b.doc.Components.Schemas = object{}
 	var take func(from any)
 	take = func(from any) {
-		text, err := encode(from)
+		text, err := schemas.Encode(from)
 		if err != nil {
 			return // encoding the document will say so
 		}
@@ -156,17 +154,6 @@ func (b *builder) prune() {
 		}
 	}
 	take(b.doc.Components.Messages)
-}
-
-// encode is compact JSON as people write it, without escapes for HTML.
-func encode(v any) ([]byte, error) {
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimRight(text.Bytes(), "\n"), nil
 }
 
 func (b *builder) overview() string {

@@ -1,8 +1,6 @@
 package openapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -104,22 +102,11 @@ func Build(config Config) ([]byte, error) {
 	if config.Broker {
 		doc.Paths["/asyncapi.json"] = map[string]operation{"get": getMessages()}
 	}
-	text, err := encode(doc)
+	text, err := schemas.Encode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
 	}
 	return text, nil
-}
-
-// encode is compact JSON as people write it, without escapes for HTML.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
 func tags() []tag {

@@ -1,10 +1,8 @@
 package openapi_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +15,7 @@ import (
 	"github.com/ticketed/doorman/deploy/contracttest"
 	"github.com/ticketed/doorman/deploy/openapi"
 	"github.com/ticketed/doorman/deploy/openapi/openapitest"
+	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden document")
@@ -40,37 +39,17 @@ func build(t *testing.T, types ...aggregate.Type) []byte {
 // go test ./deploy/openapi -run Golden -update.
 func TestGoldenDocumentOfTheBuiltInTypes(t *testing.T) {
 	t.Parallel()
-	const file = "testdata/openapi.json"
-	var text bytes.Buffer
-	require.NoError(t, json.Indent(&text, build(t, document.Type(), order.Type()), "", "  "))
-	text.WriteByte('\n')
-	if *update {
-		require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
-		return
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, text.Bytes()), "the API's description differs from %s: make generate, and read the difference", file)
+	schemastest.RequireGolden(t, "testdata/openapi.json", build(t, document.Type(), order.Type()), *update)
 }
 
 // So is that of the operators' API.
 func TestGoldenDocumentOfTheOperatorsAPI(t *testing.T) {
 	t.Parallel()
-	const file = "testdata/operators.json"
 	made, err := openapi.BuildOperators()
 	require.NoError(t, err)
 	_, err = openapitest.New(made)
 	require.NoError(t, err, "it is sound")
-	var text bytes.Buffer
-	require.NoError(t, json.Indent(&text, made, "", "  "))
-	text.WriteByte('\n')
-	if *update {
-		require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
-		return
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, text.Bytes()), "the API's description differs from %s: make generate, and read the difference", file)
+	schemastest.RequireGolden(t, "testdata/operators.json", made, *update)
 }
 
 func TestTheDocumentIsTheSameEachTime(t *testing.T) {

@@ -48,7 +48,7 @@ func BuildOperators() ([]byte, error) {
 			},
 		},
 	}
-	text, err := encode(doc)
+	text, err := schemas.Encode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: %w", err)
 	}

@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
 )
@@ -82,3 +84,14 @@ func Ref(name string) Object { return Object{"$ref": "#/components/schemas/" + n
 
 // Sorted are the names in a map, by the alphabet.
 func Sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Encode is compact JSON as people write it, without escapes for HTML.
+func Encode(v any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(text.Bytes(), "\n"), nil
+}

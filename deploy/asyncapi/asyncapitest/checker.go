@@ -8,7 +8,6 @@ import (
 	"mime"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -19,13 +18,7 @@ import (
 type object = schemastest.Object
 
 // Checker knows one document. It is safe for use by many goroutines.
-type Checker struct {
-	*schemastest.Document
-
-	mu         sync.Mutex
-	met        map[string]bool
-	complaints []string
-}
+type Checker struct{ *schemastest.Document }
 
 // New reads a document. The error tells everything that is wrong with it.
 func New(text []byte) (*Checker, error) {
@@ -33,7 +26,7 @@ func New(text []byte) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checker{Document: document, met: map[string]bool{}}
+	c := &Checker{document}
 	return c, c.structure()
 }
 
@@ -57,9 +50,7 @@ func (c *Checker) Check(m *Message) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.met[channel+" "+name] = true
-	c.mu.Unlock()
+	c.Meet(channel + " " + name)
 	return nil
 }
 
@@ -195,41 +186,20 @@ func (c *Checker) addressFits(channel, key string) error {
 	return nil
 }
 
-// maxComplaints bounds what is remembered; where there are as many, all else can wait.
-const maxComplaints = 50
-
 // Observe checks a message that passed, and remembers what was wrong with it.
 func (c *Checker) Observe(m *Message) {
-	err := c.Check(m)
-	if err == nil {
-		return
+	if err := c.Check(m); err != nil {
+		c.Complain("exchange %q key %q %v %v %.500s:\n%.4000v", m.Exchange, m.RoutingKey, m.Properties, m.Headers, m.Body, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.complaints) < maxComplaints {
-		c.complaints = append(c.complaints, fmt.Sprintf("exchange %q key %q %v %v %.500s:\n%.4000v",
-			m.Exchange, m.RoutingKey, m.Properties, m.Headers, m.Body, err))
-	}
-}
-
-// Complaints are what passed and was not as the document says, the first ones.
-func (c *Checker) Complaints() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.complaints)
 }
 
 // Unmet are the messages that the document tells of and that never came, "<channel> <message>".
 func (c *Checker) Unmet() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var unmet []string
+	var all []string
 	for _, channel := range schemas.Sorted(schemastest.Member(c.Root, "channels")) {
 		for _, name := range schemas.Sorted(schemastest.Member(c.Root, "channels", channel, "messages")) {
-			if full := channel + " " + name; !c.met[full] {
-				unmet = append(unmet, full)
-			}
+			all = append(all, channel+" "+name)
 		}
 	}
-	return unmet
+	return c.Document.Unmet(all)
 }

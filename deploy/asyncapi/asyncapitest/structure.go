@@ -11,90 +11,73 @@ import (
 	"github.com/ticketed/doorman/deploy/schemas/schemastest"
 )
 
-// faults collects what is wrong with a document.
-type faults []error
-
-func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
-
 // structure checks what AsyncAPI 3.0 asks of a document beyond its schemas, and that every schema can be used.
 func (c *Checker) structure() error {
-	var f faults
+	var f schemastest.Faults
 	if c.Root["asyncapi"] != "3.0.0" {
-		f.add("asyncapi is %v", c.Root["asyncapi"])
+		f.Add("asyncapi is %v", c.Root["asyncapi"])
 	}
-	for _, name := range []string{"title", "version"} {
-		if text, _ := schemastest.Member(c.Root, "info")[name].(string); text == "" {
-			f.add("info has no %s", name)
-		}
-	}
-	if err := c.CheckReferences(); err != nil {
-		f.add("%w", err)
-	}
+	c.CheckInfo(&f)
+	c.CheckReferences(&f)
 	for name := range schemastest.Member(c.Root, "components", "schemas") {
-		c.checkSchema(&f, schemastest.Pointer("components", "schemas", name))
+		c.CheckSchema(&f, schemastest.Pointer("components", "schemas", name))
 	}
 	used := c.checkOperations(&f)
 	for name := range schemastest.Member(c.Root, "channels") {
 		if !used[schemastest.Pointer("channels", name)] {
-			f.add("no operation is about channel %s", name)
+			f.Add("no operation is about channel %s", name)
 		}
 		c.checkChannel(&f, name)
 	}
 	return errors.Join(f...)
 }
 
-func (c *Checker) checkSchema(f *faults, at string) {
-	if err := c.CheckSchema(at); err != nil {
-		f.add("%w", err)
-	}
-}
-
 // inBraces are the parameters of an address.
 var inBraces = regexp.MustCompile(`\{([^}]*)\}`)
 
-func (c *Checker) checkChannel(f *faults, name string) {
+func (c *Checker) checkChannel(f *schemastest.Faults, name string) {
 	channel := schemastest.Member(c.Root, "channels", name)
 	parameters := schemastest.Member(channel, "parameters")
 	address, _ := channel["address"].(string)
 	found := inBraces.FindAllStringSubmatch(address, -1)
 	for _, match := range found {
 		if parameters[match[1]] == nil {
-			f.add("channel %s: the address's %s is not declared", name, match[1])
+			f.Add("channel %s: the address's %s is not declared", name, match[1])
 		}
 	}
 	if len(found) != len(parameters) {
-		f.add("channel %s: it declares parameters that its address does not have", name)
+		f.Add("channel %s: it declares parameters that its address does not have", name)
 	}
 	messages := schemastest.Member(channel, "messages")
 	if len(messages) == 0 {
-		f.add("channel %s has no messages", name)
+		f.Add("channel %s has no messages", name)
 	}
 	for _, message := range schemas.Sorted(messages) {
 		c.checkMessage(f, name, message)
 	}
 }
 
-func (c *Checker) checkMessage(f *faults, channel, name string) {
+func (c *Checker) checkMessage(f *schemastest.Faults, channel, name string) {
 	at := schemastest.Pointer("channels", channel, "messages", name)
 	told, at := c.Resolve(at)
 	if told["name"] != name {
-		f.add("%s calls itself %v", at, told["name"])
+		f.Add("%s calls itself %v", at, told["name"])
 	}
 	headers, _ := c.Resolve(at + "/headers")
 	if headers["type"] != "object" {
-		f.add("%s: its headers are no map", at)
+		f.Add("%s: its headers are no map", at)
 	}
 	parts := []string{"/headers", "/bindings/amqp/x-properties"}
 	if told["payload"] != nil { // without one it is anything
 		parts = append(parts, "/payload")
 	}
 	for _, part := range parts {
-		c.checkSchema(f, at+part)
+		c.CheckSchema(f, at+part)
 	}
 	for i := range c.List(at + "/examples") {
 		here := fmt.Sprintf("%s/examples/%d", at, i)
 		if err := c.checkExample(here, channel, name); err != nil {
-			f.add("%s: %w", here, err)
+			f.Add("%s: %w", here, err)
 		}
 	}
 }
@@ -125,13 +108,13 @@ func (c *Checker) checkExample(at, channel, name string) error {
 // location is AsyncAPI's runtime expression, as far as it can be about properties and headers.
 var location = regexp.MustCompile(`^\$message\.header#/[a-z_]+$`)
 
-func (c *Checker) checkOperations(f *faults) (channels map[string]bool) {
+func (c *Checker) checkOperations(f *schemastest.Faults) (channels map[string]bool) {
 	channels = map[string]bool{}
 	for name := range schemastest.Member(c.Root, "operations") {
 		at := schemastest.Pointer("operations", name)
 		operation := schemastest.Member(c.Root, "operations", name)
 		if !slices.Contains([]any{"send", "receive"}, operation["action"]) {
-			f.add("%s: its action is %v", at, operation["action"])
+			f.Add("%s: its action is %v", at, operation["action"])
 		}
 		channels[c.checkMessages(f, at)] = true
 		reply := schemastest.Member(operation, "reply")
@@ -140,19 +123,19 @@ func (c *Checker) checkOperations(f *faults) (channels map[string]bool) {
 		}
 		channels[c.checkMessages(f, at+"/reply")] = true
 		if text, _ := schemastest.Member(reply, "address")["location"].(string); !location.MatchString(text) {
-			f.add("%s: its reply goes to %q", at, text)
+			f.Add("%s: its reply goes to %q", at, text)
 		}
 	}
 	return channels
 }
 
 // checkMessages: an operation's messages, or a reply's, are all those of its channel.
-func (c *Checker) checkMessages(f *faults, at string) (channel string) {
+func (c *Checker) checkMessages(f *schemastest.Faults, at string) (channel string) {
 	found, _ := c.At(at + "/channel")
 	target, _ := found.(object)
 	channel, _ = target["$ref"].(string)
 	if !strings.HasPrefix(channel, "#/channels/") {
-		f.add("%s: its channel is %q", at, channel)
+		f.Add("%s: its channel is %q", at, channel)
 		return channel
 	}
 	whole, _ := c.At(channel + "/messages")
@@ -161,11 +144,11 @@ func (c *Checker) checkMessages(f *faults, at string) (channel string) {
 	for _, message := range listed {
 		m, _ := message.(object)
 		if text, _ := m["$ref"].(string); !strings.HasPrefix(text, channel+"/messages/") {
-			f.add("%s: %q is no message of its channel", at, text)
+			f.Add("%s: %q is no message of its channel", at, text)
 		}
 	}
 	if len(listed) != len(messages) {
-		f.add("%s tells of %d messages, its channel of %d", at, len(listed), len(messages))
+		f.Add("%s tells of %d messages, its channel of %d", at, len(listed), len(messages))
 	}
 	return channel
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -21,10 +20,6 @@ type Checker struct {
 	*schemastest.Document
 
 	paths []path
-
-	mu         sync.Mutex
-	met        map[string]bool
-	complaints []string
 }
 
 // path is one entry of paths.
@@ -40,22 +35,11 @@ func New(text []byte) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checker{Document: document, met: map[string]bool{}}
+	c := &Checker{Document: document}
 	for _, template := range slices.Sorted(maps.Keys(schemastest.Member(c.Root, "paths"))) {
 		c.paths = append(c.paths, path{template, strings.Split(template, "/"), schemastest.Member(c.Root, "paths", template)})
 	}
 	return c, c.structure()
-}
-
-// maxComplaints bounds what is remembered; where there are as many, all else can wait.
-const maxComplaints = 50
-
-func (c *Checker) complain(e *Exchange, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.complaints) < maxComplaints {
-		c.complaints = append(c.complaints, fmt.Sprintf("%s %s %s -> %d %s:\n%v", e.Method, e.URL, short(e.Sent), e.Status, short(e.Answer), err))
-	}
 }
 
 func short(text []byte) string {
@@ -65,19 +49,10 @@ func short(text []byte) string {
 	return string(text)
 }
 
-// Complaints are what passed and was not as the document says, the first ones.
-func (c *Checker) Complaints() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.complaints)
-}
-
 // Unmet are the answers that the document tells of and that never came: "operationId status media/type", without
 // the last where there is no content, and with the name of the event for those of a stream of events.
 func (c *Checker) Unmet() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var unmet []string
+	var all []string
 	for _, p := range c.paths {
 		for _, method := range slices.Sorted(maps.Keys(p.item)) {
 			op := schemastest.Member(p.item, method)
@@ -88,21 +63,15 @@ func (c *Checker) Unmet() []string {
 					kinds = []string{""}
 				}
 				for _, kind := range kinds {
-					unmet = append(unmet, c.unmetOf(op, response, status, kind)...)
+					all = append(all, answerName(op, status, kind))
+					for _, event := range slices.Sorted(maps.Keys(schemastest.Member(response, "content", kind, "x-event-data"))) {
+						all = append(all, answerName(op, status, kind+" "+event))
+					}
 				}
 			}
 		}
 	}
-	return unmet
-}
-
-// unmetOf are the unmet among one answer and its events.
-func (c *Checker) unmetOf(op, response object, status, kind string) (unmet []string) {
-	answers := []string{answerName(op, status, kind)}
-	for _, event := range slices.Sorted(maps.Keys(schemastest.Member(response, "content", kind, "x-event-data"))) {
-		answers = append(answers, answerName(op, status, kind+" "+event))
-	}
-	return slices.DeleteFunc(answers, func(answer string) bool { return c.met[answer] })
+	return c.Document.Unmet(all)
 }
 
 func answerName(op object, status, kind string) string {

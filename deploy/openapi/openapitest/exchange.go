@@ -104,12 +104,9 @@ func (c *Checker) checkContent(e *Exchange, op object, kind, at string) error {
 }
 
 func (c *Checker) meet(op object, status, kind string) {
-	if op == nil {
-		return
+	if op != nil {
+		c.Meet(answerName(op, status, kind))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.met[answerName(op, status, kind)] = true
 }
 
 // checkHeaders: no header that is not told of, none missing that must be there, and each as its schema says.

@@ -84,6 +84,7 @@ func (b *watchedBody) finish(part bool) {
 	b.done = true
 	b.exchange.Answer, b.exchange.Part = b.read.Bytes(), part
 	if err := b.checker.Check(b.exchange); err != nil {
-		b.checker.complain(b.exchange, err)
+		e := b.exchange
+		b.checker.Complain("%s %s %s -> %d %s:\n%v", e.Method, e.URL, short(e.Sent), e.Status, short(e.Answer), err)
 	}
 }

@@ -23,9 +23,11 @@ const address = "doorman:document"
 type Document struct {
 	Root Object
 
-	mu       sync.Mutex
-	compiler *jsonschema.Compiler
-	compiled map[string]*jsonschema.Schema
+	mu         sync.Mutex
+	compiler   *jsonschema.Compiler
+	compiled   map[string]*jsonschema.Schema
+	met        map[string]bool
+	complaints []string
 }
 
 // Read reads a document whose schemas are of a draft, unless they say otherwise.
@@ -38,7 +40,7 @@ func Read(text []byte, draft *jsonschema.Draft) (*Document, error) {
 	if !ok {
 		return nil, errors.New("the document is no object")
 	}
-	d := &Document{Root: root, compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}}
+	d := &Document{Root: root, compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}, met: map[string]bool{}}
 	d.compiler.DefaultDraft(draft)
 	d.compiler.AssertFormat()
 	d.compiler.UseLoader(jsonschema.SchemeURLLoader{})
@@ -121,26 +123,6 @@ func (d *Document) Validate(at string, value any) error {
 		return err
 	}
 	return schema.Validate(value)
-}
-
-// CheckSchema tells what is wrong with the schema at a place: whether it can be used, and its own examples fit it.
-func (d *Document) CheckSchema(at string) error {
-	if _, there := d.At(at); !there {
-		return fmt.Errorf("there is no schema at %s", at)
-	}
-	d.mu.Lock()
-	_, err := d.compile(at)
-	d.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	var wrong []error
-	for i, example := range d.List(at + "/examples") {
-		if err := d.Validate(at, example); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: its example %d: %w", at, i, err))
-		}
-	}
-	return errors.Join(wrong...)
 }
 
 func (d *Document) compile(at string) (*jsonschema.Schema, error) {
