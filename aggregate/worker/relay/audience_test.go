@@ -14,9 +14,7 @@ import (
 )
 
 func TestWhatNobodyListensToDoesNotTravel(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		a := newOwner(t, w, nil)
 		synctest.Wait()
 		var batch []*commands.Outcome
@@ -55,9 +53,7 @@ func TestFullBatchesThatNobodyListensToDoNotWait(t *testing.T) {
 		"by size":   func(c *relay.Config) { c.BatchBytes = 1 << 10 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
+			simulated(t, func(t *testing.T, w *world) {
 				a := newOwner(t, w, tune)
 				synctest.Wait()
 				var all []*commands.Outcome
@@ -75,9 +71,7 @@ func TestFullBatchesThatNobodyListensToDoNotWait(t *testing.T) {
 
 // A consumer that is routed to by headers may want one message of a routing key and not the one before.
 func TestEverythingTravelsWhereThatIsAskedFor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		a := newOwner(t, w, func(c *relay.Config) { c.Always = true })
 		synctest.Wait()
 		a.commit(landing(streamOn(0, 0), 2), landing(streamOn(1, 0), 2))
@@ -88,17 +82,14 @@ func TestEverythingTravelsWhereThatIsAskedFor(t *testing.T) {
 }
 
 func TestAQueueForSomeRoutingKeysGetsThoseInFull(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, func(key string) bool { return key == "document.noted" })
 		a := newOwner(t, w, nil)
 		for i := range 100 {
 			a.commit(landing(streamOn(i%lanes, i%3), 1+i%3), landing(streamOn((i+1)%lanes, i%5), 2))
 			synctest.Wait()
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		pass(time.Minute)
 		a.commit(landing(streamOn(0, 0), 2), landing(streamOn(0, 1), 2))
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, w.check(q))
@@ -107,18 +98,13 @@ func TestAQueueForSomeRoutingKeysGetsThoseInFull(t *testing.T) {
 }
 
 func TestAnAudienceThatLeftIsNoticed(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, nil)
 		a.commit(landing(streamOn(0, 0), 1))
 		synctest.Wait()
-		w.mu.Lock()
-		w.queues = nil
-		w.mu.Unlock()
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		w.change(func() { w.queues = nil })
+		pass(time.Minute)
 		var batch []*commands.Outcome
 		for range 500 {
 			batch = append(batch, landing(streamOn(0, 0), 1))
@@ -131,9 +117,7 @@ func TestAnAudienceThatLeftIsNoticed(t *testing.T) {
 }
 
 func TestMoreRoutingKeysThanAreAskedForOneByOne(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, func(key string) bool { return key == "order.kind_40" })
 		a := newOwner(t, w, nil)
 		o := landing(streamOn(0, 0), 100)

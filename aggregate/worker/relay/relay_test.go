@@ -15,6 +15,19 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
+// simulated is a test in a world and a time of its own.
+func simulated(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld()) })
+}
+
+// pass lets time pass, and everybody do what is to be done then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // owner is a worker with its relay.
 type owner struct {
 	world  *world
@@ -57,9 +70,7 @@ func (o *owner) commit(outcomes ...*commands.Outcome) bool {
 
 // DESIGN section 4: doorman.events and doorman.outcomes.
 func TestWhatIsCommittedIsPublishedToBothExchanges(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		events, outcomes := w.bind(bus.EventsExchange, everything), w.bind(bus.OutcomesExchange, everything)
 		a := newOwner(t, w, nil)
 		stream := streamOn(0, 0)
@@ -100,9 +111,7 @@ func TestWhatIsCommittedIsPublishedToBothExchanges(t *testing.T) {
 }
 
 func TestTheHappyPathReadsNoLog(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, nil)
 		synctest.Wait()
@@ -117,17 +126,14 @@ func TestTheHappyPathReadsNoLog(t *testing.T) {
 }
 
 func TestWhoTakesALaneOverGoesOnFromItsCheckpoint(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, nil)
 		synctest.Wait()
 		for range 10 {
 			a.commit(landing(streamOn(0, 0), 1), landing(streamOn(1, 0), 1))
 		}
-		time.Sleep(time.Second)
-		synctest.Wait()
+		pass(time.Second)
 		require.Equal(t, [lanes]uint64{20, 20, 20, 20}, w.relayed)
 		a.line.freeze() // it does not come to publishing what it commits
 		a.commit(landing(streamOn(0, 0), 1), landing(streamOn(1, 0), 1))
@@ -138,8 +144,7 @@ func TestWhoTakesALaneOverGoesOnFromItsCheckpoint(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, q.got, 21, "what was on its lane, once")
 		b.commit(landing(streamOn(0, 0), 1))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		pass(time.Second)
 		require.Equal(t, [lanes]uint64{23, 20, 20, 20}, w.relayed)
 
 		a.line.thaw() // and repeats, now that it wakes up
@@ -153,15 +158,11 @@ func TestWhoTakesALaneOverGoesOnFromItsCheckpoint(t *testing.T) {
 
 // DESIGN promise 12: every queue is bounded.
 func TestABrokerThatIsAwayIsMadeUpForFromTheLog(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, func(c *relay.Config) { c.KeepOutcomes = 50 })
 		synctest.Wait()
-		w.mu.Lock()
-		w.broken = 0
-		w.mu.Unlock()
+		w.change(func() { w.broken = 0 })
 		for i := range 3000 {
 			a.commit(landing(streamOn(i%lanes, i%7), 1+i%2))
 			require.LessOrEqual(t, a.relay.Kept(), 50)
@@ -169,22 +170,18 @@ func TestABrokerThatIsAwayIsMadeUpForFromTheLog(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, 3000, a.relay.Behind())
 		require.Zero(t, w.relayed[0])
-		w.mu.Lock()
-		w.broken, w.slow = -1, time.Millisecond
-		w.mu.Unlock()
+		w.change(func() { w.broken, w.slow = -1, time.Millisecond })
 		for i := range 1000 { // while it catches up
 			a.commit(landing(streamOn(i%lanes, i%7), 1))
 			require.LessOrEqual(t, a.relay.Kept(), 50)
 			time.Sleep(5 * time.Millisecond)
 		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		pass(10 * time.Second)
 		require.Zero(t, a.relay.Behind())
 		reads := w.reads
 		require.Positive(t, reads)
 		a.commit(landing(streamOn(0, 0), 1))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		pass(time.Second)
 		require.Equal(t, reads, w.reads, "it goes on with what it is told")
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, w.check(q))
@@ -193,14 +190,10 @@ func TestABrokerThatIsAwayIsMadeUpForFromTheLog(t *testing.T) {
 }
 
 func TestTheEndPublishesWhatWasCommittedForAWhile(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, everything)
 		a := newOwner(t, w, nil)
-		w.mu.Lock()
-		w.slow = 10 * time.Millisecond
-		w.mu.Unlock()
+		w.change(func() { w.slow = 10 * time.Millisecond })
 		for range 100 {
 			a.commit(landing(streamOn(0, 0), 1))
 		}
@@ -210,9 +203,7 @@ func TestTheEndPublishesWhatWasCommittedForAWhile(t *testing.T) {
 		require.EqualValues(t, 100, w.relayed[0])
 
 		b := newOwner(t, w, nil)
-		w.mu.Lock()
-		w.broken = 5
-		w.mu.Unlock()
+		w.change(func() { w.broken = 5 })
 		for range 10 {
 			b.commit(landing(streamOn(0, 0), 1))
 		}
@@ -231,9 +222,7 @@ func newIdle(t *testing.T, w *world) *relay.Relay {
 }
 
 func TestAnIdleRelayKeepsUpWithWhatOthersCommit(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.bind(bus.EventsExchange, everything)
 		tune := func(c *relay.Config) { c.IdleLag = 100 }
 		a, b := newOwner(t, w, tune, 0, 1), newOwner(t, w, tune, 2, 3)
@@ -242,8 +231,7 @@ func TestAnIdleRelayKeepsUpWithWhatOthersCommit(t *testing.T) {
 		for range 200 {
 			a.commit(landing(streamOn(0, 0), 1))
 		}
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
+		pass(20 * time.Second)
 		require.Equal(t, [lanes]uint64{201, 201, 201, 201}, w.relayed)
 		require.NoError(t, a.relay.Shutdown(t.Context()))
 		require.NoError(t, b.relay.Shutdown(t.Context()))

@@ -52,12 +52,6 @@ func (c *counts) Replied(sent, passed int) {
 	c.passed += passed
 }
 
-// pass lets time pass, and everybody do what is to be done then.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
 func (c *counts) passedOver() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,9 +74,7 @@ func settle(t *testing.T, o *owner) {
 
 // DESIGN section 4, reply_to: the JSON of GET /v1/commands/{id} as of when told.
 func TestWhoWantsAnAnswerIsToldTheOutcome(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.requester("answers")
 		a := newOwner(t, w, func(c *relay.Config) {
 			c.Tell = func(_ context.Context, o *commands.Outcome) (commands.CommandView, error) {
@@ -116,9 +108,7 @@ func TestWhoWantsAnAnswerIsToldTheOutcome(t *testing.T) {
 
 // A queue's name and a correlation id may be any bytes.
 func TestWhoIsToldSomethingElseIsToldUnderAnotherID(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		short, long := w.requester("q"), w.requester("q\x00c")
 		a := newOwner(t, w, nil)
 		o := asking(landing(streamOn(0, 0), 1), "q", "c\x00")
@@ -133,9 +123,7 @@ func TestWhoIsToldSomethingElseIsToldUnderAnotherID(t *testing.T) {
 }
 
 func TestWhoSendsAKnownCommandAgainIsToldWhatBecameOfIt(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q, other := w.requester("answers"), w.requester("others")
 		a := newOwner(t, w, nil)
 		o := asking(landing(streamOn(0, 0), 1), "answers", "1")
@@ -159,9 +147,7 @@ func TestWhoSendsAKnownCommandAgainIsToldWhatBecameOfIt(t *testing.T) {
 }
 
 func TestWhoAsksForAParkedCommandIsToldWhenItComesToItsEnd(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		first, second := w.requester("first"), w.requester("second")
 		a := newOwner(t, w, nil)
 		o, silent := asking(landing(streamOn(0, 0), 1), "first", "1"), landing(streamOn(0, 1), 1)
@@ -191,9 +177,7 @@ func waitingFor(o *commands.Outcome) *aggregate.Waiting {
 
 // DESIGN promise 12: every queue is bounded.
 func TestMoreThanMayWaitForACommandAreToldSoAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.requester("answers")
 		tune := func(c *relay.Config) { c.KeepWaiting = 70 }
 		a := newOwner(t, w, tune)
@@ -230,9 +214,7 @@ func TestMoreThanMayWaitForACommandAreToldSoAtOnce(t *testing.T) {
 }
 
 func TestManyAskForWhatHasLanded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.requester("answers")
 		a := newOwner(t, w, func(c *relay.Config) { c.KeepReplies = 10 })
 		o := landing(streamOn(0, 0), 1)
@@ -253,9 +235,7 @@ func TestManyAskForWhatHasLanded(t *testing.T) {
 }
 
 func TestAQueueThatIsGoneKeepsNobodyWaiting(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q, told := w.requester("answers"), &counts{}
 		a := newOwner(t, w, func(c *relay.Config) { c.Metrics = told })
 		gone := asking(landing(streamOn(0, 0), 1), "gone", "1")
@@ -272,9 +252,7 @@ func TestAQueueThatIsGoneKeepsNobodyWaiting(t *testing.T) {
 
 // DESIGN section 4: a queue that refuses is tried for 10 s, and then passed over. Meanwhile others get theirs.
 func TestAQueueThatIsFullKeepsNobodyElseWaiting(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		events := w.bind(bus.EventsExchange, everything)
 		q, full, told := w.requester("answers"), w.requester("full"), &counts{}
 		full.full = true
@@ -316,9 +294,7 @@ func TestAQueueThatIsFullKeepsNobodyElseWaiting(t *testing.T) {
 
 // One of a queue without a leader, of which the broker says nothing.
 func TestAQueueThatSaysNothingKeepsOthersWaitingOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q, silent, told := w.requester("answers"), w.requester("silent"), &counts{}
 		silent.silent = true
 		a := newOwner(t, w, func(c *relay.Config) { c.Metrics = told })
@@ -347,9 +323,7 @@ func TestAQueueThatSaysNothingKeepsOthersWaitingOnce(t *testing.T) {
 }
 
 func TestNoMoreThanABoundIsPutAside(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		full, q, told := w.requester("full"), w.requester("answers"), &counts{}
 		full.full = true
 		a := newOwner(t, w, func(c *relay.Config) { c.Metrics, c.KeepAside = told, 10 })
@@ -369,9 +343,7 @@ func TestNoMoreThanABoundIsPutAside(t *testing.T) {
 }
 
 func TestRepliesWaitForNoEvent(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.requester("answers")
 		a := newOwner(t, w, nil)
 		w.change(func() { w.slow = time.Hour }) // for what goes to exchanges
@@ -389,9 +361,7 @@ func TestRepliesWaitForNoEvent(t *testing.T) {
 }
 
 func TestEventsWaitForNoReply(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		events, q := w.bind(bus.EventsExchange, everything), w.requester("answers")
 		fails := true
 		a := newOwner(t, w, func(c *relay.Config) {
@@ -420,9 +390,7 @@ func TestEventsWaitForNoReply(t *testing.T) {
 }
 
 func TestAnOutcomeThatCannotBeToldInFullIsToldAsFarAsItGoes(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		q := w.requester("answers")
 		a := newOwner(t, w, func(c *relay.Config) {
 			c.Tell = func(context.Context, *commands.Outcome) (commands.CommandView, error) {
@@ -436,9 +404,7 @@ func TestAnOutcomeThatCannotBeToldInFullIsToldAsFarAsItGoes(t *testing.T) {
 }
 
 func TestWhatWasNotAnsweredBeforeTheEndTheNextOwnerAnswers(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+	simulated(t, func(t *testing.T, w *world) {
 		full := w.requester("full")
 		full.full = true
 		a := newOwner(t, w, nil)
