@@ -111,7 +111,10 @@ var house = []room{
 
 	{ // tests alone
 		folder: "deploy/faults",
-		tests:  []string{"commands/...", "aggregate", "bus/rabbitmq/rabbitmqtest", "deploy/contracttest", "cmd/cli"},
+		tests: []string{
+			"commands/...", "aggregate", "aggregate/store/postgres/postgrestest", "bus/rabbitmq/rabbitmqtest", "deploy/contracttest",
+			"cmd/cli",
+		},
 	},
 	{ // tests alone
 		folder: "deploy/endtoend",

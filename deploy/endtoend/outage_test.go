@@ -27,7 +27,7 @@ func TestPostgresGoesAwayAndComesBack(t *testing.T) {
 	})
 	t.Run("the server crashes", func(t *testing.T) {
 		t.Parallel()
-		goesAway(t, newCluster(t), "doorman")
+		goesAway(t, ownServer{postgrestest.NewServer(t, freeAddress(t))}, "doorman")
 	})
 }
 

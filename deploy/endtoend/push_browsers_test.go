@@ -43,13 +43,7 @@ for (const event of ['state', 'landed', 'rejected', 'parked', 'reset', 'refused'
 // server was killed and came back everything that it missed, once.
 func TestABrowserFollows(t *testing.T) {
 	t.Parallel()
-	browser := os.Getenv("DOORMAN_TEST_CHROMIUM")
-	if browser == "" {
-		browser = "chromium"
-	}
-	path, err := exec.LookPath(browser)
-	require.NoError(t, err, "This test drives a browser: let deploy/services.sh chromium install it (as root), or apt-get install chromium, "+
-		"or name one in DOORMAN_TEST_CHROMIUM.")
+	path := chromium(t)
 	told := make(chan seen, 1000)
 	p := onSQLite(t)
 	stream, session := commands.Stream{Type: "ledger", ID: commands.NewID().String()}, commands.NewID().String()

@@ -7,12 +7,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -207,71 +201,14 @@ func comeAndWait(ctx context.Context, address string) {
 	}
 }
 
-// cluster is a Postgres of the test's own, that crashes.
-type cluster struct {
-	address, folder string
-	server          *process
-}
+// ownServer is a Postgres of the test's own, that crashes.
+type ownServer struct{ *postgrestest.Server }
 
-func newCluster(t *testing.T) *cluster {
-	t.Helper()
-	folder, err := os.MkdirTemp("", "doorman-postgres-") //nolint:usetesting // a test's own folder is closed to the user of Postgres
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
-	c := &cluster{address: freeAddress(t), folder: filepath.Join(folder, "data")}
-	if os.Getuid() == 0 {
-		owner, err := user.Lookup("postgres")
-		require.NoError(t, err, "Postgres does not run as root: this test needs the user of the distribution's package")
-		uid, err := strconv.Atoi(owner.Uid)
-		require.NoError(t, err)
-		require.NoError(t, os.Chown(folder, uid, -1))
-	}
-	made := c.run(t, "initdb", "--pgdata", c.folder, "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
-	require.Equal(t, 0, made.exit(), "%s", made.log)
-	t.Cleanup(func() { c.off(t) })
-	return c
-}
-
-// run runs one of Postgres's own programs.
-func (c *cluster) run(t *testing.T, program string, args ...string) *process {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program) // where Debian has it
-		require.NotEmpty(t, found, "This test crashes a Postgres of its own and needs Postgres's programs: "+
-			"apt-get install postgresql, or put the folder that %s is in on the PATH.", program)
-		path = slices.Max(found)
-	}
-	line := append([]string{path}, args...)
-	if os.Getuid() == 0 {
-		line = append([]string{"setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"}, line...)
-	}
-	return run(t, nil, line...)
-}
-
-func (c *cluster) url() string {
-	return "postgres://postgres@" + c.address + "/postgres?sslmode=disable"
-}
-
-func (c *cluster) on(t *testing.T) {
-	t.Helper()
-	_, port, err := net.SplitHostPort(c.address)
-	require.NoError(t, err)
-	c.server = c.run(t, "postgres", "-D", c.folder, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=")
-	require.True(t, c.server.says("database system is ready to accept connections"), "%s", c.server.log)
-}
-
-// off is a crash: no transaction ends, nothing is tidied up.
-func (c *cluster) off(t *testing.T) {
-	t.Helper()
-	if c.server != nil {
-		c.server.signal(syscall.SIGQUIT)
-		c.server.exit()
-		c.server = nil
-	}
-}
+func (s ownServer) url() string    { return s.URL() }
+func (s ownServer) on(*testing.T)  { s.Start() }
+func (s ownServer) off(*testing.T) { s.Crash() }
 
 var (
 	_ supply = (*cable)(nil)
-	_ supply = (*cluster)(nil)
+	_ supply = ownServer{}
 )

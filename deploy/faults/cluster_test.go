@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
 	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands/client"
 )
@@ -24,7 +25,7 @@ const patience = time.Minute
 // cluster is a deployment with a database and a broker of its own: two gateways and two workers.
 type cluster struct {
 	folder   string // of the processes' logs
-	database *database
+	database *postgrestest.Server
 	broker   *rabbitmqtest.Broker
 	gateways []*process
 	workers  []*process
@@ -35,7 +36,8 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{folder: t.TempDir(), database: newDatabase(t), broker: rabbitmqtest.NewBroker(t), found: &complaints{}}
+	c := &cluster{folder: t.TempDir(), database: postgrestest.NewServer(t, freeAddress(t)), broker: rabbitmqtest.NewBroker(t), found: &complaints{}}
+	c.database.Start()
 	for i := range 2 {
 		c.gateways = append(c.gateways, c.newProcess(t, fmt.Sprintf("gateway%d", i+1), "gateway"))
 		c.workers = append(c.workers, c.newProcess(t, fmt.Sprintf("worker%d", i+1), "worker,projector"))
@@ -50,7 +52,7 @@ func newCluster(t *testing.T) *cluster {
 		p.start(t)
 		c.ready(t, p)
 	}
-	c.journal = newJournal(t, databaseURL(c.database.address), c.found)
+	c.journal = newJournal(t, c.database.URL(), c.found)
 	c.shared(t)
 	return c
 }
@@ -75,7 +77,7 @@ const lanesOwned = `select lane from doorman.lanes where owner like '%' || $1 or
 // owned are the lanes that a process has.
 func (c *cluster) owned(t *testing.T, p *process) []int {
 	t.Helper()
-	return query[int](t, databaseURL(c.database.address), lanesOwned, p.owns())
+	return query[int](t, c.database.URL(), lanesOwned, p.owns())
 }
 
 // shared waits until each worker has its share of the lanes.
@@ -125,7 +127,7 @@ func (c *cluster) copyLogs(folder string) error {
 			return err
 		}
 	}
-	said, err := os.ReadFile(c.database.folder + ".log")
+	said, err := os.ReadFile(c.database.Log())
 	if err != nil {
 		return err
 	}

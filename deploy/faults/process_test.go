@@ -114,11 +114,11 @@ func freeAddress(t *testing.T) string {
 func (c *cluster) newProcess(t *testing.T, name, roles string) *process {
 	t.Helper()
 	p := &process{name: name, listen: freeAddress(t), log: filepath.Join(c.folder, name+".log")}
-	p.database = c.newLink(t, name+" to the database", c.database.address)
+	p.database = c.newLink(t, name+" to the database", c.database.Address())
 	p.bus = c.newLink(t, name+" to the broker", strings.TrimPrefix(c.broker.URL(), brokerLogin))
 	p.args = []string{"serve", "--listen", p.listen, "--admin-listen", freeAddress(t), "--roles", roles}
 	p.environ = []string{
-		"DOORMAN_POSTGRES_URL=" + databaseURL(p.database.address()),
+		"DOORMAN_POSTGRES_URL=" + strings.Replace(c.database.URL(), c.database.Address(), p.database.address(), 1),
 		"DOORMAN_RABBITMQ_URL=" + brokerLogin + p.bus.address(),
 	}
 	return p

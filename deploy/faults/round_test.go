@@ -171,7 +171,7 @@ func (r *round) finish() {
 	defer cancel()
 	r.auditor = audit(ctx, r.t, r.gateways[r.random.IntN(len(r.gateways))], all, rows, r.found)
 	for table, what := range map[string]string{"parked": "parked", "dead_letters": "dead letters"} {
-		for _, n := range query[int](r.t, databaseURL(r.database.address), "select count(*) from doorman."+table) {
+		for _, n := range query[int](r.t, r.database.URL(), "select count(*) from doorman."+table) {
 			if n != 0 {
 				r.found.add("%d %s are left", n, what)
 			}

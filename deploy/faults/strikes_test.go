@@ -39,7 +39,7 @@ func one[T any](r *round, of []T) T { return of[r.random.IntN(len(of))] }
 // position is the newest in the log, asked of the database.
 func (r *round) position() uint64 {
 	r.t.Helper()
-	return query[uint64](r.t, databaseURL(r.database.address), "select position from doorman.counter")[0]
+	return query[uint64](r.t, r.database.URL(), "select position from doorman.counter")[0]
 }
 
 // inFlight is how long what was on its way to the database when a process ended may take to get there.
@@ -68,10 +68,10 @@ func killGateway(r *round) {
 }
 
 func crashDatabase(r *round) {
-	r.database.stop(r.t)
+	r.database.Crash()
 	r.note("the database is stopped, mode immediate")
 	r.linger(0, 3*time.Second)
-	r.database.start(r.t)
+	r.database.Start()
 	since := time.Now()
 	r.note("the database is back")
 	r.lands(since, r.position(), nil, afterFreeze)
@@ -227,11 +227,11 @@ func longOutage(r *round) {
 		r.load.release(s)
 	}
 	r.parked(append(waiting, orphans...)...)
-	r.database.stop(r.t)
+	r.database.Crash()
 	waited := time.Since(asked) // at most
 	r.note("the database is away, %d commands wait for at most %s", len(waiting)+len(orphans), waited.Round(time.Millisecond))
 	wait(outageTime)
-	r.database.start(r.t)
+	r.database.Start()
 	since := time.Now()
 	r.note("the database is back")
 	for _, s := range predecessors {

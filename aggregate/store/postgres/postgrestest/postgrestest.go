@@ -5,7 +5,7 @@
 //
 // The server is the one that the environment variable DOORMAN_TEST_POSTGRES_URL names, and
 // postgres://postgres@127.0.0.1:5432/postgres otherwise. A server that does not answer fails the test:
-// nothing is skipped in silence.
+// nothing is skipped in silence. A test that crashes one makes a [Server] of its own.
 package postgrestest
 
 import (
