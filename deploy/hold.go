@@ -71,7 +71,7 @@ func (u *laneUse) keepHold() {
 			return
 		}
 		if held, isHeld := errors.AsType[*postgres.HeldError](err); isHeld {
-			u.failed <- fmt.Errorf("while the database was not reached: %w", u.tooMany(held))
+			u.failed <- fmt.Errorf("while this process had no session of the database: %w", u.tooMany(held))
 			return
 		}
 		if err != nil && !lost {

@@ -121,7 +121,7 @@ func TestAProcessWhoseStoreAnotherOneTookMeanwhileEnds(t *testing.T) {
 	way.set(false)
 	select {
 	case err := <-first.Failed():
-		require.Equal(t, "while the database was not reached: another process serves this store ("+c.storeName()+"): "+owner()+tooMany, err.Error())
+		require.Equal(t, "while this process had no session of the database: another process serves this store ("+c.storeName()+"): "+owner()+tooMany, err.Error())
 	case <-time.After(time.Minute):
 		require.Fail(t, "it goes on")
 	}

@@ -56,7 +56,7 @@ select pg_terminate_backend(pid) from pg_stat_activity where application_name li
 
 	first.signal(syscall.SIGCONT) // with what it had taken still in hand
 	require.Equal(t, 1, first.exit())
-	require.Contains(t, first.log.String(), "while the database was not reached: another process serves this store (")
+	require.Contains(t, first.log.String(), "while this process had no session of the database: another process serves this store (")
 	require.Contains(t, first.log.String(), "lane was taken over", "they never met")
 	one.pause()
 	two.add(alone(load.heldBack))

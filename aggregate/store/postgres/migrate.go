@@ -11,6 +11,8 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -212,11 +214,9 @@ func compare(schema string, known []*goose.Source, applied map[int64]time.Time) 
 			missing++
 		}
 	}
-	for version := range applied {
-		if version > newest {
-			return fmt.Errorf("%w: schema %q is at version %d and this program knows %d at most: use a newer program",
-				store.ErrSchema, schema, version, newest)
-		}
+	if at := slices.Max(append(slices.Collect(maps.Keys(applied)), 0)); at > newest {
+		return fmt.Errorf("%w: schema %q is at version %d and this program knows %d at most: use a newer program",
+			store.ErrSchema, schema, at, newest)
 	}
 	switch missing {
 	case 0:

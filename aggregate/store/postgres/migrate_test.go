@@ -71,12 +71,12 @@ func TestASchemaOfAnotherVersionIsRefused(t *testing.T) {
 	b := newBench(t)
 	b.open()
 	b.config.Migrate = false
-	b.exec("insert into goose_db_version (version_id, is_applied) values (900, true)")
+	b.exec("insert into goose_db_version (version_id, is_applied) select n, true from generate_series(889, 900) n")
 	require.ErrorContains(t, refused(t, b.config), "is at version 900 and this program knows")
 	require.ErrorContains(t, refused(t, b.config), "use a newer program")
 	b.config.Migrate = true
 	require.ErrorContains(t, refused(t, b.config), "use a newer program")
-	b.exec("delete from goose_db_version where version_id in (900, 5)")
+	b.exec("delete from goose_db_version where version_id >= 889 or version_id = 5")
 	b.config.Migrate = false
 	require.Regexp(t, `lacks 1 of \d+ migrations: run doorman migrate up`, refused(t, b.config).Error())
 }
