@@ -57,7 +57,7 @@ func (o *operators) decision(more ...string) ([]byte, error) {
 	}
 	switch {
 	case strings.TrimSpace(by) == "":
-		return nil, usagef("--by: say who decides it: it is not known, as USER is not set")
+		return nil, usagef("--by: who decides it is not known, as USER is not set: name them with --by")
 	case strings.TrimSpace(o.why) == "":
 		return nil, usagef("--why: it is empty")
 	}
