@@ -10,9 +10,8 @@ const patience = time.Minute
 // crowd is how many connections there are at once, whose arrays of three are more than the 4096 that a lane queues.
 const crowd = 2000
 
-// What a process may take, beyond what it takes when idle: 256 MB are held for all readers, and on a slow machine the
-// garbage of that waits longer to be collected.
+// What a process may take, beyond what it takes when idle.
 const (
-	crowdMemory  = 512 << 20
+	crowdMemory  = 300 << 20
 	bodiesMemory = 700 << 20
 )
