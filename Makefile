@@ -11,10 +11,6 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The race detector needs a C compiler; without one, go itself says CGO_ENABLED=0.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 PACKAGES ?= ./...
-# The tests of the whole program start it many times over and measure it: they run as fast as users have it, so that all
-# fits into 20 minutes on 2 slow cores. WHOLE_RACE=-race has them under the race detector too.
-WHOLE := ^github.com/ticketed/doorman/(cmd|deploy)(/|$$)
-WHOLE_RACE ?=
 FUZZTIME ?= 30s
 DURATION ?= 1h
 ARGS ?=
@@ -34,11 +30,9 @@ run-distributed: build ## Serve as a gateway and two workers, over Postgres and 
 build: ## Build bin/doorman
 	CGO_ENABLED=0 go build -trimpath -o bin/doorman ./cmd/doorman
 
-test: ## All tests, those of parts under the race detector, with the services that they need; PACKAGES=./bus/...
-	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; set -x; \
-	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(WHOLE_RACE) -timeout 15m || failed=1; \
-	exit $$failed
+test: ## All tests, under the race detector, with the services that they need; PACKAGES=./bus/...
+	@services="$$(deploy/services.sh)"; eval "$$services"; set -x; \
+	go test $(RACE) -timeout 15m $(PACKAGES)
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses
 	@services="$$(deploy/services.sh postgres rabbitmq)"; eval "$$services"; set -x; \
