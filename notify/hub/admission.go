@@ -71,6 +71,7 @@ func (h *Hub) enter(ctx context.Context) error {
 
 // flushSlowly waits for the reader, who must not keep others from being opened meanwhile.
 func (o *opened) flushSlowly() error {
+	o.letGoSome()
 	<-o.hub.slots
 	err := o.sink.Flush()
 	return errors.Join(err, o.reenter())

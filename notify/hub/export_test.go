@@ -9,3 +9,6 @@ func (h *Hub) Kept() (topics, sessions, beats int) {
 	}
 	return len(h.topics), len(h.sessions), beats
 }
+
+// Held is what connections that are being opened hold of states, in bytes.
+func (h *Hub) Held() int64 { return h.held.Load() }

@@ -13,20 +13,50 @@ import (
 const maxHeld = 64 << 20
 
 // hold keeps a record until its stream is told, without its state when too much is held already.
-func (o *opened) hold(p *point, record *store.Record) *store.Record {
+func (o *opened) hold(p *point, record *store.Record) {
+	p.record = record
+	size := sizeOf(record)
+	if o.hub.held.Add(size) > maxHeld {
+		o.hub.held.Add(-size)
+		p.strip()
+		return
+	}
+	o.held += size
+}
+
+// letGo keeps no state of a stream any more.
+func (o *opened) letGo(p *point) {
+	if p.record == nil || p.unheld {
+		return
+	}
+	size := sizeOf(p.record)
+	o.hub.held.Add(-size)
+	o.held -= size
+	p.strip()
+}
+
+// letGoSome leaves what may be held to others while this one's reader is waited for, unless there is plenty.
+func (o *opened) letGoSome() {
+	const plenty = maxHeld / 4
+	for i := 0; i < len(o.points) && o.held > 0 && o.hub.held.Load() > plenty; i++ {
+		o.letGo(&o.points[i])
+	}
+}
+
+func sizeOf(record *store.Record) int64 {
 	size := int64(len(record.State))
 	for i := range record.Tail {
 		size += int64(len(record.Tail[i].Data))
 	}
-	if o.hub.held.Add(size) <= maxHeld {
-		o.held += size
-		return record
-	}
-	o.hub.held.Add(-size)
+	return size
+}
+
+// strip leaves of the record what is not its state.
+func (p *point) strip() {
 	p.unheld = true
-	head := record.Head
+	head := p.record.Head
 	head.Session = "" // texts may be parts of a whole row
-	return &store.Record{Stream: record.Stream.Clone(), Head: head}
+	p.record = &store.Record{Stream: p.record.Stream.Clone(), Head: head}
 }
 
 // readActors reads who did what, and keeps nothing else of it in memory; nil where nothing was done.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -516,5 +517,70 @@ func TestALargeStateLeavesRoomForTheEvents(t *testing.T) {
 		told := views(t, p.take())
 		require.EqualValues(t, 9, told[1].Merged)
 		require.Len(t, told[1].Events, 9)
+	})
+}
+
+// padded has every state in a megabyte.
+type padded struct{ *logbook }
+
+func (b padded) Head(ctx context.Context, stream commands.Stream) (*store.Record, bool, error) {
+	record, known, err := b.logbook.Head(ctx, stream)
+	if known {
+		record.State = padding(record.Head.Version)
+	}
+	return record, known, err
+}
+
+func (padded) StateAt(_ context.Context, _ commands.Stream, version uint64) ([]byte, error) {
+	return padding(version), nil
+}
+
+func padding(version uint64) []byte {
+	return fmt.Appendf(nil, `"%d%s"`, version, strings.Repeat(".", 1<<20))
+}
+
+// stalling does not read what is told first, until it does.
+type stalling struct {
+	*pad
+	reads chan struct{}
+}
+
+func (s stalling) Put(d *hub.Delivery) (bool, error) {
+	s.mu.Lock()
+	if len(d.Messages) > 0 {
+		s.stuck = s.reads
+	}
+	s.mu.Unlock()
+	return s.pad.Put(d)
+}
+
+// Promise 12: a reader that does not read holds no states that others could hold, and is told all of them once it does.
+func TestWhatASlowReaderIsToBeToldIsNotHeld(t *testing.T) {
+	t.Parallel()
+	const streams = 40
+	onStage(t, func(c *hub.Config) {
+		large := padded{c.Reader.(*logbook)}
+		c.Reader, c.States = large, large
+	}, func(s *stage) {
+		var all []commands.Stream
+		for n := range streams {
+			all = append(all, stream(n))
+			s.land(landing(stream(n), "", 1+n))
+		}
+		p := stalling{&pad{}, make(chan struct{})}
+		go func() {
+			conn, err := s.hub.Open(context.Background(), &hub.Request{Streams: watches(all...)}, p)
+			assert.NoError(t, err)
+			p.conn = conn
+		}()
+		require.Empty(t, p.take())
+		require.Less(t, s.hub.Held(), int64(streams/2<<20))
+		close(p.reads)
+		told := views(t, p.take())
+		require.Len(t, told, streams)
+		for n := range told {
+			require.Equal(t, padding(uint64(1+n)), []byte(told[n].State))
+		}
+		require.Zero(t, s.hub.Held())
 	})
 }

@@ -252,7 +252,7 @@ func (o *opened) readHeads(until uint64) (uint64, error) {
 				return 0, fmt.Errorf("read the changes of %s: %w", o.watched[i].Stream, err)
 			}
 		}
-		p.record = o.hold(p, record)
+		o.hold(p, record)
 		until = max(until, record.Head.Position)
 	}
 	return until, nil
@@ -281,6 +281,7 @@ func (o *opened) tellHeads() error {
 			if err := o.tellHead(&o.points[i], actors[k]); err != nil {
 				return err
 			}
+			o.letGo(&o.points[i])
 		}
 		owed, actions = owed[n:], actions[n:]
 	}
