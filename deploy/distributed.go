@@ -53,7 +53,15 @@ func (p *Program) wireDistributed(ctx context.Context, routes *http.ServeMux) er
 	gateway, projector := p.config.has(RoleGateway), p.config.has(RoleProjector)
 	config := p.config.rabbitmq()
 	config.Logger, config.Metrics = p.log, p.metrics.overRabbitMQ()
-	var err error
+	shared, ok := p.store.(*postgres.Store)
+	if !ok {
+		return fmt.Errorf("a %T is not for several processes", p.store)
+	}
+	d.lanes = d.newLaneUse(shared, busRabbitMQ)
+	err := d.lanes.takeHold(ctx)
+	if err != nil {
+		return err
+	}
 	if gateway || p.config.has(RoleWorker) { // a projector needs no broker, and takes nothing that is of another log
 		if err := p.claimPrefix(ctx, config); err != nil {
 			return err
@@ -114,11 +122,7 @@ func (p *Program) claimPrefix(ctx context.Context, config rabbitmq.Config) error
 // startLanes takes commands to the lanes and works this process's share of them, as its roles are, with
 // whatever number of lanes there is.
 func (d *distributed) startLanes(ctx context.Context, config rabbitmq.Config) error {
-	shared, ok := d.store.(*postgres.Store)
-	if !ok {
-		return fmt.Errorf("a %T is not for several processes", d.store)
-	}
-	d.lanes = d.newLaneUse(shared, busRabbitMQ)
+	shared := d.lanes.store
 	var parts []*lanePart
 	if d.config.has(RoleGateway) {
 		d.door = &door{program: d.Program, lanes: d.lanes, via: d.tail.id.String()}

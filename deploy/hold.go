@@ -24,6 +24,12 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 		return err
 	}
 	u.hold = hold
+	u.onStop("letting the store go", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, probeTime)
+		defer cancel()
+		hold.Release(ctx)
+		return nil
+	})
 	patient, cancel := context.WithTimeout(ctx, u.config.StoreWait)
 	defer cancel()
 	for told := false; ; {

@@ -65,14 +65,16 @@ func TestWithoutRabbitMQASecondProcessOnASchemaDoesNotStart(t *testing.T) {
 
 func TestAProcessWithoutRabbitMQAndThoseWithItDoNotShareASchema(t *testing.T) {
 	t.Parallel()
-	c, _, _ := overRabbitMQ(t)
+	c, _, broker := overRabbitMQ(t)
 	alone := another(c, 0)
 	alone.RabbitMQURL = ""
-	gateway, worker := another(c, 30*time.Second), another(c, 3*time.Second) // they wait for RabbitMQ as well
+	gateway, worker := another(c, 30*time.Second), another(c, 0)
 	gateway.Roles, worker.Roles = []string{RoleGateway}, []string{RoleWorker}
 	p, _ := start(t, alone)
+	broker.set(true) // the store is asked for first: what is refused leaves nothing at RabbitMQ
 	require.Equal(t, "another process serves this store ("+c.storeName()+") without rabbitmq_url, which only one can: "+owner()+
 		". Stop it, or give it the rabbitmq_url of this one", refused(t, worker))
+	broker.set(false)
 	require.NoError(t, p.Stop())
 
 	_, call := start(t, gateway)

@@ -97,9 +97,6 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 		part.news = make(chan struct{}, 1)
 	}
 	u.onStop("letting the lanes go", u.stop)
-	if err := u.takeHold(ctx); err != nil {
-		return err
-	}
 	if err := u.firstBeat(ctx); err != nil {
 		return err
 	}
@@ -140,6 +137,9 @@ func (p *Program) watchLanes(ctx context.Context) error {
 		return nil // a file that nobody else opens
 	}
 	u := p.newLaneUse(shared, busInProcess)
+	if err := u.takeHold(ctx); err != nil {
+		return err
+	}
 	if err := u.start(ctx); err != nil {
 		return err
 	}
@@ -322,9 +322,6 @@ func (u *laneUse) stop(ctx context.Context) error {
 	defer cancel()
 	if err := u.store.RemoveLaneUser(asking, u.self.ID); err != nil {
 		u.log.Warn("this process could not say that it ends", "err", err)
-	}
-	if u.hold != nil {
-		u.hold.Release(asking)
 	}
 	return errors.Join(problems...)
 }
