@@ -87,6 +87,8 @@ func (c Config) pool() (*pgxpool.Config, error) {
 		"enable_seqscan":    "off",
 		"enable_bitmapscan": "off",
 		"jit":               "off",
+		// Tables without statistics are taken for large: two processes were started to read two rows.
+		"max_parallel_workers_per_gather": "0",
 	})
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = c.Timeout / 2

@@ -113,6 +113,8 @@ func (c Config) session() map[string]string {
 		"enable_mergejoin":  "off",
 		"enable_material":   "off",
 		"jit":               "off",
+		// Tables without statistics are taken for large: two processes were started to read two rows.
+		"max_parallel_workers_per_gather": "0",
 	}
 }
 
