@@ -14,7 +14,7 @@ import (
 const (
 	checkpointFrames = 2 << 10  // pages in the log that start a checkpoint: 16 MiB
 	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
-	hardLimitFrames  = 16 << 10 // pages after which commits wait for the whole checkpoint: 128 MiB
+	hardLimitFrames  = 14 << 10 // pages after which commits wait for the whole checkpoint: 112 MiB
 	lookEvery        = 8        // commits between looks at the length of the log
 	waitForReads     = "100"    // milliseconds
 )

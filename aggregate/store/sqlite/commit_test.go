@@ -109,7 +109,7 @@ func TestTheWriteAheadLogStaysShort(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					_, _ = s.Log(context.Background(), 0, 10)
+					_, _ = s.Log(context.Background(), 0, 2)
 				}
 			}
 		})
