@@ -190,14 +190,23 @@ func (a *API) rejectParked(w http.ResponseWriter, r *http.Request) error {
 func (a *API) send(ctx context.Context, env *commands.Envelope) error {
 	sent := make(chan error, 1)
 	a.config.Send(env, func(err error) { sent <- err })
-	var err error
 	select {
-	case err = <-sent:
-		if err == nil {
-			return nil
-		}
+	case err := <-sent:
+		return a.refusal(env, err)
 	case <-ctx.Done():
-		err = fmt.Errorf("the bus has not confirmed it in time: %w", context.Cause(ctx))
+	}
+	select {
+	case err := <-sent: // just in time
+		return a.refusal(env, err)
+	default:
+		return a.refusal(env, fmt.Errorf("the bus has not confirmed it in time: %w", context.Cause(ctx)))
+	}
+}
+
+// refusal tells what an error of the bus means to who asked; nil when there is none.
+func (a *API) refusal(env *commands.Envelope, err error) error {
+	if err == nil {
+		return nil
 	}
 	p := problem.New(a.config.Refusal(err), err.Error())
 	if p.ID, p.Stream = env.ID, env.Stream; env.Order != commands.NoOrder {
