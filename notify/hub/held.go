@@ -15,6 +15,10 @@ const maxHeld = 64 << 20
 // hold keeps a record until its stream is told, without its state when too much is held already.
 func (o *opened) hold(p *point, record *store.Record) {
 	p.record = record
+	if o.deliver == DeliverTicket { // it is told without
+		p.strip()
+		return
+	}
 	size := sizeOf(record)
 	if o.hub.held.Add(size) > maxHeld {
 		o.hub.held.Add(-size)

@@ -47,7 +47,7 @@ type point struct {
 	version   uint64        // that the reader has
 	position  uint64        // what is above this is owed
 	record    *store.Record // as read; nil when it is told from the log
-	unheld    bool          // its state is to be read again
+	unheld    bool          // its state was told, or is to be read again
 	refused   bool
 
 	// The state after the newest landing told from the log.
@@ -180,6 +180,7 @@ func (o *opened) reset(reason commands.ResetReason) error {
 	o.pending = append(o.pending, Message{commands.PushReset, view.AppendTo(nil)})
 	o.fresh, o.after = true, 0
 	for i := range o.points {
+		o.letGo(&o.points[i])
 		o.points[i] = point{snapshot: true}
 	}
 	clear(o.byStream)
@@ -265,6 +266,7 @@ func (o *opened) tellHeads() error {
 	for i := range o.points {
 		p := &o.points[i]
 		if p.record == nil || !p.snapshot && !p.owes(p.record.Head.Version, p.record.Head.Position) {
+			o.letGo(p)
 			continue
 		}
 		owed = append(owed, i)
