@@ -14,8 +14,8 @@ import (
 const (
 	checkpointFrames = 2 << 10  // pages in the log that start a checkpoint: 16 MiB
 	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
-	hardLimitFrames  = 14 << 10 // pages after which commits wait for the whole checkpoint: 112 MiB
-	lookEvery        = 8        // commits between looks at the length of the log
+	hardLimitFrames  = 15 << 10 // pages after which commits wait for the whole checkpoint: 120 MiB
+	lookEvery        = 8        // commits between looks at the length of the log, until a checkpoint is due
 	waitForReads     = "100"    // milliseconds
 )
 
@@ -28,7 +28,9 @@ type checkpoints struct {
 	stop    chan struct{}
 	stopped chan struct{}
 
-	commits int // since the last look; belongs to whoever writes
+	// What belongs to whoever writes.
+	commits int
+	due     bool // a checkpoint is: commits may be large, and each is followed by a look
 }
 
 func openCheckpoints(s *Store) (*checkpoints, error) {
@@ -45,11 +47,11 @@ func openCheckpoints(s *Store) (*checkpoints, error) {
 
 // committed looks at the length of the log now and then, and asks for a checkpoint when it is time.
 func (c *checkpoints) committed(writer *engine.Conn) {
-	if c.commits++; c.commits%lookEvery != 0 {
+	if c.commits++; c.commits%lookEvery != 0 && !c.due {
 		return
 	}
 	frames, _, err := writer.Checkpoint(engine.Look)
-	if err != nil || frames < checkpointFrames {
+	if c.due = err == nil && frames >= checkpointFrames; !c.due {
 		return
 	}
 	select {
