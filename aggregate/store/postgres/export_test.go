@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -41,4 +42,14 @@ func (h *Hold) LoseSession() *pgx.Conn {
 	lost := h.conn
 	h.conn = nil
 	return lost
+}
+
+// PlanOfLaning is how the server finds out how many lanes there are.
+func (s *Store) PlanOfLaning(ctx context.Context) (plan string, err error) {
+	rows, err := s.commits.Query(ctx, "explain "+readLaning.sql)
+	if err != nil {
+		return "", err
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return strings.Join(lines, "\n"), err
 }

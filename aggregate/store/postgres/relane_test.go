@@ -18,6 +18,15 @@ func laning(t *testing.T, s *postgres.Store) store.Laning {
 	return l
 }
 
+// Every process asks twice a second: for a plan of parallel workers the server would start two processes each time.
+func TestTheNumberOfLanesIsReadByTheConnectionsOwnProcess(t *testing.T) {
+	t.Parallel()
+	plan, err := newBench(t).open().PlanOfLaning(context.Background())
+	require.NoError(t, err)
+	require.Contains(t, plan, "past_lanes")
+	require.NotContains(t, plan, "Gather")
+}
+
 func TestOneChangeOfTheNumberOfLanesAtATime(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
