@@ -25,6 +25,7 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 	}
 	u.hold = hold
 	u.onStop("letting the store go", func(ctx context.Context) error {
+		u.beating.end()
 		ctx, cancel := context.WithTimeout(ctx, probeTime)
 		defer cancel()
 		hold.Release(ctx)
@@ -37,6 +38,7 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 		held, isHeld := errors.AsType[*postgres.HeldError](err)
 		switch {
 		case err == nil:
+			u.beating.runs.Go(u.keepHold) // also while the rest starts, which may wait for RabbitMQ
 			return nil
 		case !isHeld && !errors.Is(err, store.ErrUnavailable):
 			return err

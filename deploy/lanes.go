@@ -106,7 +106,6 @@ func (u *laneUse) start(ctx context.Context, parts ...*lanePart) error {
 		}
 	}
 	u.beating.runs.Go(u.beats)
-	u.beating.runs.Go(u.keepHold)
 	for _, part := range u.parts {
 		u.following.runs.Go(func() { u.follows(part) })
 	}
