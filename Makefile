@@ -9,14 +9,15 @@ SHELL := /bin/bash
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; without one, go itself says CGO_ENABLED=0. It does not watch SQLite itself, C made
-# into Go, which has no goroutines and no atomics of its own, and took half of the time of the tests that use it.
+# into Go, which took half of the time of the tests that use it: it starts no goroutines, and its locks are those of libc,
+# which is watched.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race -gcflags=modernc.org/sqlite/lib=-race=false)
 # How long the detector waits for others at the end of a process, instead of a second.
 export GORACE ?= atexit_sleep_ms=100
 PACKAGES ?= ./...
 # Tests of processes, which are measured: how soon they take over, how much memory they take. They run as users have them,
 # since under the race detector they take ten times as long and much more, and their limits would have to be as loose.
-# WHOLE_RACE=-race has them under it all the same, as make soak does.
+# WHOLE_RACE=1 has them under it all the same, as make soak does.
 WHOLE := /deploy/(endtoend|faults)$$
 WHOLE_RACE ?=
 FUZZTIME ?= 30s
@@ -38,10 +39,11 @@ run-distributed: build ## Serve as a gateway and two workers, over Postgres and 
 build: ## Build bin/doorman
 	CGO_ENABLED=0 go build -trimpath -o bin/doorman ./cmd/doorman
 
-test: ## All tests, but those of processes under the race detector, with the services they need; PACKAGES=./bus/...
-	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; set -x; \
+test: ## All tests, with the services they need, all but those of processes under the race detector; PACKAGES=./bus/...
+	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; \
+	[ -n "$$packages" ] || { echo "there are no packages $(PACKAGES)" >&2; exit 1; }; set -x; \
 	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(WHOLE_RACE) -timeout 15m || failed=1; \
+	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(WHOLE_RACE),$(RACE)) -timeout 30m || failed=1; \
 	exit $$failed
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses

@@ -14,7 +14,7 @@
 //
 // The process is this test's own binary, which acts as doorman when it is told to ([TestMain]): the command
 // line of package cli with a few aggregate types made for breaking things. So it is under the race detector
-// whenever the tests are, and a race in it fails the test that ran it.
+// whenever the tests are, as with `make test WHOLE_RACE=1`, and a race in it fails the test that ran it.
 //
 // What is random comes from a seed that every test prints; DOORMAN_TEST_SEED takes it back.
 package endtoend

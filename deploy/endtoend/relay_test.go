@@ -231,6 +231,8 @@ func post(t *testing.T, p *place, c *commands.Command, trace string) {
 			return
 		}
 		require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-		time.Sleep(100 * time.Millisecond) // as it is asked to come later
+		after, err := strconv.Atoi(response.Header.Get("Retry-After"))
+		require.NoError(t, err)
+		time.Sleep(time.Duration(after) * time.Second)
 	}
 }
