@@ -95,7 +95,7 @@ export class Stream<S = any> extends View<S> {
         a.next = this._host.now() + wait;
       } else this.#turnedAway(a, why!, 'refused');
     }
-    this._touch();
+    this._settle(); // A decision may have waited for it.
   }
 
   #accept(a: Act): void {

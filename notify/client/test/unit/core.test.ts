@@ -220,6 +220,22 @@ test('a refusal is a conflict too; dropping it ends it and what followed', async
   assert.deepEqual(stage.state(name), ['good']);
 });
 
+test('a decision that waits for what may land by itself is carried out when that is refused', () => {
+  const { stage, stream, send } = begin({ fresh: true });
+  const a = send('a');
+  const b = send('b', { policy: 'session' });
+  for (const act of stream._chain) stream._handed(act);
+  stream._answer(a.id, 'accepted');
+  stream._rejected(a.id, { reason: 'refused' });
+  stage.time.pass(20);
+  stream.conflict!.drop();
+  assert.equal(a.result, undefined, 'the one that follows it may have landed');
+  stream._answer(b.id, 'refused', { reason: 'policy_forbidden' });
+  stage.time.pass(20);
+  assert.equal(a.result!.status, 'rejected');
+  assert.equal(stream.conflict!.mine, b);
+});
+
 test('a refusal is not final while an earlier attempt may have arrived: its id is used up first', () => {
   const { stage, stream } = begin({ fresh: true });
   const h = stream.send('add', { tags: ['a'] });
