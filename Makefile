@@ -43,7 +43,7 @@ test: ## All tests, with the services they need, all but those of processes unde
 	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; \
 	[ -n "$$packages" ] || { echo "there are no packages $(PACKAGES)" >&2; exit 1; }; set -x; \
 	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(WHOLE_RACE),$(RACE)) -timeout 30m || failed=1; \
+	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(WHOLE_RACE),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
 	exit $$failed
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses

@@ -87,7 +87,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 		"enable_seqscan":    "off",
 		"enable_bitmapscan": "off",
 		"jit":               "off",
-		// Tables without statistics are taken for large: two processes were started to read two rows.
+		// Tables without statistics are taken for large; starting processes for a page costs more than reading it.
 		"max_parallel_workers_per_gather": "0",
 	})
 	if pool.ConnConfig.ConnectTimeout == 0 {

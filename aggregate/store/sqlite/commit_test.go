@@ -102,14 +102,14 @@ func TestTheWriteAheadLogStaysShort(t *testing.T) {
 	s, h := newStore(t, config(dir))
 	stop := make(chan struct{})
 	var reading sync.WaitGroup
-	for _, some := range []int{10, 1, 1, 1} {
+	for range 4 {
 		reading.Go(func() {
 			for {
 				select {
 				case <-stop:
 					return
 				default:
-					_, _ = s.Log(context.Background(), 0, some)
+					_, _ = s.Log(context.Background(), 0, 10)
 				}
 			}
 		})
