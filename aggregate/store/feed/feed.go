@@ -36,7 +36,8 @@ type Config struct {
 
 // Commit is what was committed together, or was read from the log together.
 type Commit struct {
-	// Covered are the positions; First is Last+1 when there are no outcomes.
+	// Covered are the positions, the next ones in order; First is Last+1 when there are no outcomes, and Last may
+	// then be one that has been handed on before.
 	Covered  store.Range
 	Outcomes []*commands.Outcome // those of Covered, in order; of another process's commit those that are wanted here
 	// States are the streams' states after each outcome that landed; nil when the commit was read from the
@@ -245,11 +246,14 @@ func (f *Feed) letGo() {
 
 // handAside hands on what a commit says that is not in the log.
 func (f *Feed) handAside(c *Commit) {
-	if len(c.Park)+len(c.Extend)+len(c.Answers) > 0 {
+	if c.aside() {
 		f.hand(&Commit{Covered: store.Range{First: f.end + 1, Last: f.end},
 			Park: c.Park, Extend: c.Extend, Answers: c.Answers})
 	}
 }
+
+// aside tells whether it says what is not in the log.
+func (c *Commit) aside() bool { return len(c.Park)+len(c.Extend)+len(c.Answers) > 0 }
 
 // handEarly hands on what waited and is next.
 func (f *Feed) handEarly() {
@@ -299,16 +303,21 @@ func (f *Feed) hand(c *Commit) {
 		waiting.Park, waiting.Extend = f.filled.without(c.Park), f.filled.without(c.Extend)
 		c = &waiting
 	}
+	grows := c.Covered.Last > f.end
+	if !grows && !c.Doubt && !c.aside() {
+		return // the log has told all of it
+	}
 	if c.lacks != nil {
 		f.filled.add(c.Outcomes)
 	}
-	grows := c.Covered.Last > f.end
 	f.end = max(f.end, c.Covered.Last)
-	if whole {
+	switch {
+	case !grows:
+	case whole:
 		for _, o := range c.Outcomes {
 			f.tail.add(o)
 		}
-	} else {
+	default:
 		f.tail.begin(f.end)
 	}
 	for _, handle := range f.subscribers {

@@ -280,6 +280,36 @@ func TestNothingIsParkedAfterItWasSettled(t *testing.T) {
 	})
 }
 
+// What is told after the log has been read is not handed on again, and what is not in the log is: as of the
+// position that it was committed at.
+func TestWhatIsToldLateIsNotHandedOnAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		f := start(t, j)
+		h := follow(t, f)
+		late, told := j.commit(6)
+		parking, parked := j.commit(2)
+		parked.Park = []*aggregate.Waiting{{Envelope: commands.Envelope{Command: commands.Command{ID: commands.NewID()}}}}
+		j.commit(1)
+		time.Sleep(5 * time.Second) // the log is read
+		require.EqualValues(t, 9, f.End())
+		f.Observe(late, told)
+		told.Outcomes = told.Outcomes[:1]
+		f.ObservePart(late, told, func() bool { return true })
+		require.Len(t, h.commits, 1)
+		f.Observe(parking, parked)
+		require.Len(t, h.commits, 2)
+		require.Equal(t, store.Range{First: 9, Last: 8}, h.commits[1].Covered)
+		require.Empty(t, h.commits[1].Outcomes)
+		require.Equal(t, parked.Park, h.commits[1].Park)
+		kept, err := f.Read(t.Context(), 8, 10)
+		require.NoError(t, err)
+		require.Len(t, kept, 1)
+		require.NoError(t, f.Stop())
+	})
+}
+
 // Followers read from anywhere, and cost one reading when they are together.
 func TestReadFromAnywhere(t *testing.T) {
 	t.Parallel()
