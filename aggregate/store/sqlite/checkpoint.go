@@ -14,8 +14,8 @@ import (
 const (
 	checkpointFrames = 2 << 10  // pages in the log that start a checkpoint: 16 MiB
 	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
-	hardLimitFrames  = 15 << 10 // pages after which commits wait for the whole checkpoint: 120 MiB
-	lookEvery        = 8        // commits between looks at the length of the log, until a checkpoint is due
+	hardLimitFrames  = 12 << 10 // pages after which commits wait for the whole checkpoint: 96 MiB, as one may be of 32 MiB
+	askEvery         = 8        // commits between one asking for a checkpoint and the next, while the log is long
 	waitForReads     = "100"    // milliseconds
 )
 
@@ -28,9 +28,7 @@ type checkpoints struct {
 	stop    chan struct{}
 	stopped chan struct{}
 
-	// What belongs to whoever writes.
-	commits int
-	due     bool // a checkpoint is: commits may be large, and each is followed by a look
+	due int // since so many commits a checkpoint is due; it belongs to whoever writes
 }
 
 func openCheckpoints(s *Store) (*checkpoints, error) {
@@ -45,19 +43,21 @@ func openCheckpoints(s *Store) (*checkpoints, error) {
 	return c, nil
 }
 
-// committed looks at the length of the log now and then, and asks for a checkpoint when it is time.
+// committed looks at the length of the log, which one commit may make longer by a quarter of what it may be, and asks for
+// a checkpoint when it is time; again some commits later, since one that finds a read in its way keeps commits waiting.
 func (c *checkpoints) committed(writer *engine.Conn) {
-	if c.commits++; c.commits%lookEvery != 0 && !c.due {
-		return
-	}
 	frames, _, err := writer.Checkpoint(engine.Look)
-	if c.due = err == nil && frames >= checkpointFrames; !c.due {
+	if err != nil || frames < checkpointFrames {
+		c.due = 0
 		return
 	}
-	select {
-	case c.wanted <- struct{}{}:
-	default:
+	if c.due%askEvery == 0 {
+		select {
+		case c.wanted <- struct{}{}:
+		default:
+		}
 	}
+	c.due++
 	if frames > hardLimitFrames {
 		c.tell(finish(writer, engine.Restart))
 	}
