@@ -300,7 +300,7 @@ export class Stream<S = any> extends View<S> {
     const s = this._gate;
     this._gate = undefined;
     if (s) this.#apply(s);
-    this._touch();
+    this._settle();
   }
 
   /** Shows what has come, and calls those who watch. @internal */

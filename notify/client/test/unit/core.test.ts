@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { bytes } from '../../src/act.ts';
 import { uuid } from '../../src/ids.ts';
 import { clock } from '../../src/index.ts';
+import type { CommandView } from '../../src/types.ts';
 import { Stage } from '../sim/wire.ts';
 
 const name = 'journal/1';
@@ -220,21 +221,30 @@ test('a refusal is a conflict too; dropping it ends it and what followed', async
   assert.deepEqual(stage.state(name), ['good']);
 });
 
-test('a decision that waits for what may land by itself is carried out when that is refused', () => {
-  const { stage, stream, send } = begin({ fresh: true });
-  const a = send('a');
-  const b = send('b', { policy: 'session' });
-  for (const act of stream._chain) stream._handed(act);
-  stream._answer(a.id, 'accepted');
-  stream._rejected(a.id, { reason: 'refused' });
-  stage.time.pass(20);
-  stream.conflict!.drop();
-  assert.equal(a.result, undefined, 'the one that follows it may have landed');
-  stream._answer(b.id, 'refused', { reason: 'policy_forbidden' });
-  stage.time.pass(20);
-  assert.equal(a.result!.status, 'rejected');
-  assert.equal(stream.conflict!.mine, b);
-});
+for (const [how, end] of Object.entries({
+  'that is refused': (stream, b) => stream._answer(b.id, 'refused', { reason: 'policy_forbidden' }),
+  'the server does not know it, and it is too old to be sent': (stream, b) => {
+    stream._chain.at(-1)!.old = true;
+    stream._asking = [b.id];
+    stream._statuses(stream._asking, [{ id: b.id, status: 'unknown' } as CommandView]);
+  },
+} satisfies Record<string, (stream: ReturnType<typeof begin>['stream'], b: { id: string }) => void>)) {
+  test(`a decision that waits for what may land by itself is carried out when ${how}`, () => {
+    const { stage, stream, send } = begin({ fresh: true });
+    const a = send('a');
+    const b = send('b', { policy: 'session' });
+    for (const act of stream._chain) stream._handed(act);
+    stream._answer(a.id, 'accepted');
+    stream._rejected(a.id, { reason: 'refused' });
+    stage.time.pass(20);
+    stream.conflict!.drop();
+    assert.equal(a.result, undefined, 'the one that follows it may have landed');
+    end(stream, b);
+    stage.time.pass(20);
+    assert.equal(a.result!.status, 'rejected');
+    assert.equal(stream.conflict!.mine, b);
+  });
+}
 
 test('a refusal is not final while an earlier attempt may have arrived: its id is used up first', () => {
   const { stage, stream } = begin({ fresh: true });
