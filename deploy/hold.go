@@ -79,7 +79,7 @@ func (u *laneUse) keepHold() {
 			return
 		}
 		if held, isHeld := errors.AsType[*postgres.HeldError](err); isHeld {
-			u.failed <- fmt.Errorf("while this process had no session of the database: %w", u.tooMany(held))
+			u.fail(fmt.Errorf("while this process had no session of the database: %w", u.tooMany(held)))
 			return
 		}
 		if err != nil && !lost {

@@ -99,14 +99,59 @@ func TestAProcessGoesOnWhenWhatItHoldsItsStoreByIsLost(t *testing.T) {
 	require.Empty(t, p.Failed())
 }
 
+// A process may wait for RabbitMQ for a while after it has taken its store, and can lose that meanwhile.
+func TestAProcessWatchesItsHoldWhileItWaitsForRabbitMQ(t *testing.T) {
+	t.Parallel()
+	for name, taken := range map[string]bool{"nobody took the store": false, "another process took the store": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, way, broker := overRabbitMQ(t)
+			c.StoreWait = time.Minute
+			broker.set(true)
+			p, err := New(c, builtIn())
+			require.NoError(t, err)
+			started := make(chan error, 1)
+			go func() { started <- p.Start(t.Context()) }()
+			holds := func(n int) {
+				t.Helper()
+				require.Eventually(t, func() bool { return held(t, c) == n }, 30*time.Second, 10*time.Millisecond)
+			}
+			holds(1)
+			way.set(true)
+			holds(0)
+			if taken {
+				direct := another(c, time.Minute)
+				direct.PostgresURL, direct.RabbitMQURL = postgrestest.URL(), ""
+				start(t, direct)
+			}
+			way.set(false)
+			if taken {
+				select {
+				case err := <-started:
+					require.ErrorContains(t, err, "while this process had no session of the database: another process serves this store")
+				case <-time.After(c.StoreWait / 2):
+					require.Fail(t, "it waits for RabbitMQ still")
+				}
+			} else {
+				holds(1)
+				broker.set(false)
+				require.NoError(t, <-started)
+			}
+			require.NoError(t, p.Stop())
+		})
+	}
+}
+
 // held is how many sessions hold a store of that configuration. Asking for the hold would take it from who asks again.
 func held(t *testing.T, c *Config) (n int) {
 	t.Helper()
 	hash := fnv.New64a()
 	hash.Write([]byte("doorman's hold on " + c.PostgresSchema))
-	require.NoError(t, postgrestest.Connect(t).QueryRow(t.Context(), `
+	conn := postgrestest.Connect(t)
+	require.NoError(t, conn.QueryRow(t.Context(), `
 select count(*) from pg_locks where locktype = 'advisory' and granted and (classid::bigint << 32 | objid::bigint) = $1`,
 		int64(hash.Sum64())).Scan(&n))
+	require.NoError(t, conn.Close(t.Context()))
 	return n
 }
 

@@ -167,7 +167,7 @@ func (u *laneUse) beat(ctx context.Context) error {
 	u.latest, u.heard = l, sent
 	if u.self.Bus == busInProcess && l.Generation != u.store.LaneGeneration() && !u.stopping {
 		u.stopping = true // told once
-		u.failed <- fmt.Errorf("%w to %d while this process was running: start it again", store.ErrLanesChanged, l.Lanes)
+		u.fail(fmt.Errorf("%w to %d while this process was running: start it again", store.ErrLanesChanged, l.Lanes))
 	}
 	if before.Generation != l.Generation && before.Lanes > 0 {
 		u.log.Info("the number of lanes was changed", "before", before.Lanes, "lanes", l.Lanes)

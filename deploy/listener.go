@@ -47,7 +47,7 @@ func (p *Program) listen() error {
 	}
 	p.onStop("closing "+p.config.Listen, p.public.close)
 	p.public.server.WriteTimeout = longestAnswer // profiles at the other one take as long as they are asked to
-	p.admin.serve(p.adminRoutes(adminText, http.HandlerFunc(p.noOperators)), p.failed)
+	p.admin.serve(p.adminRoutes(adminText, http.HandlerFunc(p.noOperators)), p.fail)
 	starting := http.NewServeMux()
 	p.health.routes(starting)
 	starting.HandleFunc(anyRoute, func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +61,7 @@ func (p *Program) listen() error {
 		refused.RetryAfter = time.Second
 		problem.Write(w, refused)
 	})
-	p.public.serve(starting, p.failed)
+	p.public.serve(starting, p.fail)
 	return nil
 }
 
@@ -87,11 +87,11 @@ func (p *Program) open(key, address string) (*listener, error) {
 	return made, nil
 }
 
-func (l *listener) serve(h http.Handler, failed chan<- error) {
+func (l *listener) serve(h http.Handler, fail func(error)) {
 	l.handler.set(h)
 	go func() {
 		if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("serving %s ended: %w", l.Addr(), err)
+			fail(fmt.Errorf("serving %s ended: %w", l.Addr(), err))
 		}
 	}()
 }

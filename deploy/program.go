@@ -27,7 +27,8 @@ type Program struct {
 	worker  *worker.Worker
 
 	public, admin *listener
-	failed        chan error // a listener ended by itself, the number of lanes is another one, or the store is another's
+	failed        chan error         // a listener ended by itself, the number of lanes is another one, or the store is another's
+	giveUp        context.CancelFunc // ends the start
 
 	lifecycle sync.Mutex
 	started   bool
@@ -77,11 +78,22 @@ func (p *Program) Start(ctx context.Context) error {
 		return errors.New("the program was started before")
 	}
 	p.started = true
+	ctx, p.giveUp = context.WithCancel(ctx)
 	if err := p.start(ctx); err != nil {
 		p.stopping.Do(func() { p.takeDown(slog.LevelDebug) })
+		select {
+		case err = <-p.failed: // which is why
+		default:
+		}
 		return err
 	}
 	return nil
+}
+
+// fail tells that the program can go on no longer. While it starts, the start ends.
+func (p *Program) fail(err error) {
+	p.failed <- err
+	p.giveUp()
 }
 
 func (p *Program) start(ctx context.Context) error {
