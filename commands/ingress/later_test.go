@@ -246,6 +246,14 @@ func TestAnOperatorIsToldWhatBecomesOfAMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, commands.Malformed, verdicts[0].Refused.Code)
 
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 30 { // what was taken was, also when the time is over by then
+		m = message("[" + command(first) + "," + command(second) + "]")
+		_, err = w.in.Submit(over, &m)
+		require.NoError(t, err)
+	}
+
 	w.change(func() { w.take = func(*commands.Envelope) error { return errFull } })
 	m = message(command(third))
 	_, err = w.in.Submit(t.Context(), &m)
@@ -254,8 +262,8 @@ func TestAnOperatorIsToldWhatBecomesOfAMessage(t *testing.T) {
 	_, err = w.in.Submit(t.Context(), &m)
 	require.ErrorIs(t, err, errAway)
 	w.change(func() { w.away, w.lagging = nil, true })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
+	ctx, end := context.WithTimeout(t.Context(), time.Millisecond)
+	defer end()
 	_, err = w.in.Submit(ctx, &m)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	for _, answer := range w.later {

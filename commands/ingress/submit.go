@@ -36,7 +36,14 @@ func (in *Ingress) Submit(ctx context.Context, m *commands.Message) ([]Verdict, 
 					return nil, err
 				}
 			case <-ctx.Done():
-				return nil, context.Cause(ctx)
+				select {
+				case err := <-answers: // just in time
+					if err != nil {
+						return nil, err
+					}
+				default:
+					return nil, context.Cause(ctx)
+				}
 			}
 		}
 	}

@@ -182,6 +182,24 @@ func TestOnlyJSONIsToldOfCommands(t *testing.T) {
 	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 }
 
+// What the bus has confirmed was sent, also when the time is over by then.
+func TestAnOrderThatIsConfirmedAsItsTimeEndsWasSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := around()
+		w.Refusal = func(error) commands.Reason { return commands.FateUnknown }
+		w.Send = func(_ *commands.Envelope, done func(error)) {
+			time.Sleep(w.Within)
+			done(nil)
+		}
+		id := commands.NewID()
+		w.park(id, commands.NewID(), stream42)
+		for range 30 { // whoever is ready first is looked at first, by chance
+			require.Equal(t, 202, w.ask(t, "POST", "parked/"+id.String()+"/reject", decided).status)
+		}
+	})
+}
+
 // What becomes of an order is told when it is known in time, and never guessed.
 func TestTheOutcomeOfAnOrderIsTold(t *testing.T) {
 	t.Parallel()
