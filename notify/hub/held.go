@@ -15,7 +15,7 @@ const maxHeld = 64 << 20
 // hold keeps a record until its stream is told, without its state when too much is held already.
 func (o *opened) hold(p *point, record *store.Record) {
 	p.record = record
-	if o.deliver == DeliverTicket { // it is told without
+	if o.deliver == DeliverTicket || !p.lacksHead() { // it is told without, or not at all
 		p.strip()
 		return
 	}

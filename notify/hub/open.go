@@ -47,7 +47,7 @@ type point struct {
 	version   uint64        // that the reader has
 	position  uint64        // what is above this is owed
 	record    *store.Record // as read; nil when it is told from the log
-	unheld    bool          // its state was told, or is to be read again
+	unheld    bool          // the record is without its state
 	refused   bool
 
 	// The state after the newest landing told from the log.
@@ -59,6 +59,11 @@ type point struct {
 // owes tells whether the reader does not have what landed at a position and left a version.
 func (p *point) owes(version, position uint64) bool {
 	return (!p.byVersion || version > p.version) && position > p.position
+}
+
+// lacksHead tells whether the reader does not have the stream as its record has it.
+func (p *point) lacksHead() bool {
+	return p.snapshot || p.owes(p.record.Head.Version, p.record.Head.Position)
 }
 
 // Open begins to tell a sink what is asked for: the opening before it returns, and then whatever is
@@ -265,8 +270,7 @@ func (o *opened) tellHeads() error {
 	var owed []int
 	for i := range o.points {
 		p := &o.points[i]
-		if p.record == nil || !p.snapshot && !p.owes(p.record.Head.Version, p.record.Head.Position) {
-			o.letGo(p)
+		if p.record == nil || !p.lacksHead() {
 			continue
 		}
 		owed = append(owed, i)
