@@ -9,8 +9,8 @@ SHELL := /bin/bash
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; without one, go itself says CGO_ENABLED=0. It does not watch SQLite itself, C made
-# into Go, which took half of the time of the tests that use it: it starts no goroutines, and its locks are those of libc,
-# which is watched.
+# into Go, which took half of the time of the tests that use it: it starts no goroutines, and its locks are, on Linux,
+# those of libc, which is watched.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race -gcflags=modernc.org/sqlite/lib=-race=false)
 # How long the detector waits for others at the end of a process, instead of a second.
 export GORACE ?= atexit_sleep_ms=100
@@ -43,7 +43,7 @@ test: ## All tests, with the services they need, all but those of processes unde
 	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; \
 	[ -n "$$packages" ] || { echo "there are no packages $(PACKAGES)" >&2; exit 1; }; set -x; \
 	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(WHOLE_RACE),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
+	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(filter 1,$(WHOLE_RACE)),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
 	exit $$failed
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses

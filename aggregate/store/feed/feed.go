@@ -36,8 +36,8 @@ type Config struct {
 
 // Commit is what was committed together, or was read from the log together.
 type Commit struct {
-	// Covered are the positions, the next ones in order; First is Last+1 when there are no outcomes, and Last may
-	// then be one that has been handed on before.
+	// Covered are the positions, the next ones in order; First is Last+1 when it covers none, and Last may then
+	// be one that has been handed on before.
 	Covered  store.Range
 	Outcomes []*commands.Outcome // those of Covered, in order; of another process's commit those that are wanted here
 	// States are the streams' states after each outcome that landed; nil when the commit was read from the
