@@ -139,7 +139,7 @@ func TestWhatDoesNotLandIsNamedByLine(t *testing.T) {
 
 func TestWhatWaitsInVainIsGivenUp(t *testing.T) {
 	t.Parallel()
-	got := send(t, server(t), []string{command(2, "patch", numbered(1), `{}`)}, "--wait", "200ms")
+	got := send(t, server(t), []string{command(2, "patch", numbered(1), `{}`)}, "--wait", "2s")
 	require.Equal(t, ExitError, got.code)
 	require.Equal(t, "open 1 1 parked", got.row("open"))
 	require.Contains(t, got.err, "lines.jsonl:1: command "+numbered(2)+" is parked still, waiting for "+numbered(1)+"\n")

@@ -107,7 +107,7 @@ func TestLiesAreFoundOut(t *testing.T) {
 			t.Parallel()
 			_, url := startFake(t, c.lie)
 			cfg := small(url)
-			cfg.Stale, cfg.WaitShare, cfg.Settle = 0.05, 1, 300*time.Millisecond
+			cfg.Stale, cfg.WaitShare, cfg.Settle = 0.05, 1, 3*time.Second
 			if c.lie.neverSettle > 0 {
 				cfg.WaitShare = -1
 				cfg.Stale = 0
