@@ -23,9 +23,10 @@ type cutWire struct {
 	net.Listener
 	to string
 
-	mu   sync.Mutex
-	cut  bool
-	ends []net.Conn
+	mu      sync.Mutex
+	cut     bool
+	refused int // connections while it was cut
+	ends    []net.Conn
 }
 
 // cuttable leads to an address.
@@ -83,10 +84,18 @@ func (w *cutWire) keep(ends ...net.Conn) bool {
 		for _, end := range ends {
 			_ = end.Close()
 		}
+		w.refused++
 		return false
 	}
 	w.ends = append(w.ends, ends...)
 	return true
+}
+
+// awaited tells whether somebody has tried to get through while it was cut.
+func (w *cutWire) awaited() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused > 0
 }
 
 func (w *cutWire) set(cut bool) {

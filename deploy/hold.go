@@ -12,14 +12,19 @@ import (
 
 // Without RabbitMQ a process works all lanes, and takes them again whenever somebody else has: two of them on one schema
 // would do so for ever, as one of them and a deployment over RabbitMQ would. Nobody would lose a command by it, and nobody
-// would know why everything is slow. So such a process holds the store alone, and others hold it together.
+// would know why everything is slow. So such a process holds the store alone. Others hold it together when they use the same
+// queues: a worker on others would have lanes whose commands never reach it.
 
 // holdEvery is how often a process looks whether it holds the store still.
 const holdEvery = time.Second
 
 // takeHold waits for a process that is one too many to end, as after a restart, and for a store that does not answer.
 func (u *laneUse) takeHold(ctx context.Context) error {
-	hold, err := u.store.NewHold(u.self.Name, u.self.Bus == busInProcess)
+	queues := ""
+	if u.self.Bus == busRabbitMQ {
+		queues = u.config.rabbitmq().Place()
+	}
+	hold, err := u.store.NewHold(u.self.Name, queues)
 	if err != nil {
 		return err
 	}
@@ -95,6 +100,10 @@ func (u *laneUse) tooMany(held *postgres.HeldError) error {
 		return fmt.Errorf("another process serves this store (%s): %s. Without rabbitmq_url only one can: stop the other one, "+
 			"or give both the rabbitmq_url of one broker", u.config.storeName(), held.By)
 	}
-	return fmt.Errorf("another process serves this store (%s) without rabbitmq_url, which only one can: %s. Stop it, "+
-		"or give it the rabbitmq_url of this one", u.config.storeName(), held.By)
+	if held.Alone {
+		return fmt.Errorf("another process serves this store (%s) without rabbitmq_url, which only one can: %s. Stop it, "+
+			"or give it the rabbitmq_url of this one", u.config.storeName(), held.By)
+	}
+	return fmt.Errorf("other processes serve this store (%s) over other queues: %s. Give this one their rabbitmq_prefix and the "+
+		"virtual host of their rabbitmq_url; its own are %s", u.config.storeName(), held.By, u.config.rabbitmq().Place())
 }

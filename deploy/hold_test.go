@@ -2,12 +2,14 @@ package deploy
 
 import (
 	"hash/fnv"
+	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 	"github.com/ticketed/doorman/commands/client"
 )
@@ -83,6 +85,29 @@ func TestAProcessWithoutRabbitMQAndThoseWithItDoNotShareASchema(t *testing.T) {
 	require.Equal(t, "another process serves this store ("+c.storeName()+"): "+owner()+", "+owner()+tooMany, refused(t, alone))
 }
 
+// A worker on other queues than the others would take lanes whose commands never reach it.
+func TestAProcessOverOtherQueuesDoesNotStart(t *testing.T) {
+	t.Parallel()
+	c, _, broker := overRabbitMQ(t)
+	_, call := start(t, c)
+	address, err := url.Parse(c.RabbitMQURL)
+	require.NoError(t, err)
+	address.Path = "/elsewhere"
+	prefix, host := another(c, 0), another(c, 0)
+	prefix.RabbitMQPrefix, host.RabbitMQURL = c.RabbitMQPrefix+".other", address.String()
+	broker.set(true) // it leaves nothing at RabbitMQ
+	for place, other := range map[string]*Config{"/ " + prefix.RabbitMQPrefix: prefix, "/elsewhere " + c.RabbitMQPrefix: host} {
+		require.Equal(t, "other processes serve this store ("+c.storeName()+") over other queues: "+owner()+
+			". Give this one their rabbitmq_prefix and the virtual host of their rabbitmq_url; its own are "+place, refused(t, other))
+	}
+	broker.set(false)
+	require.NoError(t, call.AwaitReady(t.Context()))
+	same := another(c, time.Minute)
+	same.RabbitMQURL = rabbitmqtest.Config(t).URL
+	start(t, same)
+	lands(t, call, create(`{}`))
+}
+
 // What a process holds its store by is a session, and sessions end: as when the database is started again.
 func TestAProcessGoesOnWhenWhatItHoldsItsStoreByIsLost(t *testing.T) {
 	t.Parallel()
@@ -116,6 +141,7 @@ func TestAProcessWatchesItsHoldWhileItWaitsForRabbitMQ(t *testing.T) {
 				t.Helper()
 				require.Eventually(t, func() bool { return held(t, c) == n }, 30*time.Second, 10*time.Millisecond)
 			}
+			require.Eventually(t, broker.awaited, 30*time.Second, 10*time.Millisecond)
 			holds(1)
 			way.set(true)
 			holds(0)

@@ -201,6 +201,17 @@ func (c Config) urls() []string {
 	return list
 }
 
+// Place names what all who use the same queues have in common, by whatever address they reach the broker: virtual host and
+// prefix, as "/shop doorman".
+func (c Config) Place() string {
+	c = c.withDefaults()
+	uri, err := amqp.ParseURI(c.urls()[0])
+	if err != nil {
+		return c.Prefix // Validate says what is wrong
+	}
+	return "/" + strings.TrimPrefix(uri.Vhost, "/") + " " + c.Prefix
+}
+
 // queue names the queue of a topic.
 func (c Config) queue(topic string) (string, error) {
 	name := c.Prefix + "." + topic

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -23,8 +25,8 @@ type HeldError struct {
 
 func (e *HeldError) Error() string { return "the store is held by " + e.By }
 
-// Hold says of a process that it uses the store, alone or together with others that say the same: a lock of a session of
-// its own. The server drops it when the process dies, at once, or within some ten seconds after its machine did. It guards
+// Hold says of a process that it uses the store, alone or together with others that do so by the same bus: a lock of a
+// session of its own. The server drops it when the process dies, at once, or within some ten seconds after its machine did. It guards
 // nothing: a claim to lanes does. It is for telling a process that is one too many so.
 //
 // A hold is used by one goroutine at a time.
@@ -32,24 +34,28 @@ type Hold struct {
 	session *pgx.ConnConfig
 	key     int64
 	alone   bool
+	bus     string    // as session names tell it
 	conn    *pgx.Conn // nil while nothing is held
 }
 
 const (
-	// holdPrefix begins the application names of sessions that hold a store. What follows is nobody else's, and then the
-	// name of the process.
+	// holdPrefix begins the application names of sessions that hold a store. What follows is nobody else's, then what is
+	// the same for all that hold it together, and then the name of the process.
 	holdPrefix = "doorman hold "
 	holdTag    = 10
+	holdBus    = 6
 )
 
-// NewHold is for a process of that name; Keep takes it.
-func (s *Store) NewHold(name string, alone bool) (*Hold, error) {
+// NewHold is for a process of that name; Keep takes it. Those that say the same of their bus hold the store together,
+// those that say nothing of it alone.
+func (s *Store) NewHold(name, bus string) (*Hold, error) {
 	pool, err := s.config.pool(1)
 	if err != nil {
 		return nil, err
 	}
-	h := &Hold{session: pool.ConnConfig, alone: alone}
-	name = holdPrefix + rand.Text()[:holdTag] + " " + name
+	sum := sha256.Sum256([]byte(bus))
+	h := &Hold{session: pool.ConnConfig, alone: bus == "", bus: hex.EncodeToString(sum[:holdBus/2])}
+	name = holdPrefix + rand.Text()[:holdTag] + h.bus + " " + name
 	h.session.RuntimeParams["application_name"] = name[:min(len(name), 63)]
 	hash := fnv.New64a()
 	hash.Write([]byte("doorman's hold on " + s.config.Schema))
@@ -64,14 +70,14 @@ const (
 
 	tryLock = `select case when $2 then pg_try_advisory_lock($1) else pg_try_advisory_lock_shared($1) end`
 
-	// whoHolds gives each holder's session, whether it holds alone, and whether it was this session's predecessor, which
-	// it ends.
+	// whoHolds gives each other holder's session, whether it holds alone, and whether it was this session's predecessor,
+	// which it ends.
 	whoHolds = `
 select coalesce(a.application_name, ''), l.mode = 'ExclusiveLock',
        coalesce(a.application_name = current_setting('application_name') and pg_terminate_backend(l.pid), false)
   from pg_locks l
   left join pg_stat_activity a on a.pid = l.pid
- where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+ where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.pid <> pg_backend_pid()
    and l.database = (select oid from pg_database where datname = current_database())
    and (l.classid::bigint << 32 | l.objid::bigint) = $1`
 )
@@ -88,19 +94,49 @@ func (h *Hold) Keep(ctx context.Context) error {
 		return failure("connect to hold the store", err)
 	}
 	h.conn = conn
-	var taken bool
-	_, err = conn.Exec(ctx, noticeSoon)
+	if _, err = conn.Exec(ctx, noticeSoon); err != nil {
+		err = failure("hold the store", err)
+	}
 	if err == nil {
-		err = conn.QueryRow(ctx, tryLock, h.key, h.alone).Scan(&taken)
+		err = h.together(ctx) // without taking it: those who have it may be about to take it anew
 	}
-	if err == nil && taken {
-		return nil
+	if err == nil {
+		err = h.lock(ctx)
 	}
-	defer h.close()
+	if err == nil {
+		err = h.together(ctx) // of two that came in the same moment neither has it, and each tries again
+	}
 	if err != nil {
+		h.close()
+	}
+	return err
+}
+
+func (h *Hold) lock(ctx context.Context) error {
+	var taken bool
+	if err := h.conn.QueryRow(ctx, tryLock, h.key, h.alone).Scan(&taken); err != nil {
 		return failure("hold the store", err)
 	}
-	return h.heldBy(ctx)
+	if taken {
+		return nil
+	}
+	err := h.heldBy(ctx, func(string) bool { return true })
+	if errors.Is(err, errNobody) {
+		return fmt.Errorf("%w: postgres: %w", store.ErrUnavailable, errJustReleased)
+	}
+	return err
+}
+
+// together fails when others hold the store by another bus.
+func (h *Hold) together(ctx context.Context) error {
+	if h.alone {
+		return nil
+	}
+	err := h.heldBy(ctx, func(bus string) bool { return bus != "" && bus != h.bus })
+	if errors.Is(err, errNobody) {
+		return nil
+	}
+	return err
 }
 
 // Release gives the hold up.
@@ -121,17 +157,17 @@ func (h *Hold) close() {
 	h.conn = nil
 }
 
-// heldBy makes an error of who holds the store. A session that this process had before, and of which the server has not
-// noticed yet that it is over, is ended.
-func (h *Hold) heldBy(ctx context.Context) error {
+// heldBy makes an error of who holds the store, of those whose bus is asked for; errNobody when none of them does. A
+// session that this process had before, and of which the server has not noticed yet that it is over, is ended.
+func (h *Hold) heldBy(ctx context.Context, wanted func(bus string) bool) error {
 	rows, _ := h.conn.Query(ctx, whoHolds, h.key) // what is wrong is told by the rows
 	var held HeldError
 	var names []string
-	var name string
+	var session string
 	var alone, ours bool
-	_, err := pgx.ForEachRow(rows, []any{&name, &alone, &ours}, func() error {
-		if !ours {
-			names, held.Alone = append(names, processName(name)), alone
+	_, err := pgx.ForEachRow(rows, []any{&session, &alone, &ours}, func() error {
+		if bus, name := holder(session); !ours && wanted(bus) {
+			names, held.Alone = append(names, name), alone
 		}
 		return nil
 	})
@@ -139,19 +175,24 @@ func (h *Hold) heldBy(ctx context.Context) error {
 		return failure("ask who holds the store", err)
 	}
 	if names == nil {
-		return fmt.Errorf("%w: postgres: %w", store.ErrUnavailable, errJustReleased)
+		return errNobody
 	}
 	slices.Sort(names)
 	held.By = strings.Join(names, ", ")
 	return &held
 }
 
-var errJustReleased = errors.New("the store is being released")
+var (
+	errNobody       = errors.New("nobody holds the store")
+	errJustReleased = errors.New("the store is being released")
+)
 
-// processName is the name in that of a session.
-func processName(session string) string {
-	if tagged, ok := strings.CutPrefix(session, holdPrefix); ok && len(tagged) > holdTag {
-		return strings.TrimSpace(tagged[holdTag:])
+// holder is what the name of a session tells of a process.
+func holder(session string) (bus, name string) {
+	tagged, ok := strings.CutPrefix(session, holdPrefix)
+	tag, name, named := strings.Cut(tagged, " ")
+	if !ok || !named || len(tag) < holdTag {
+		return "", "a process whose name is not shown"
 	}
-	return "a process whose name is not shown"
+	return tag[holdTag:], name
 }

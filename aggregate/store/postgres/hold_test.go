@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 )
 
 // holds gives holds on a store, which the test's end releases.
-func holds(t *testing.T, s *postgres.Store) func(name string, alone bool) *postgres.Hold {
+func holds(t *testing.T, s *postgres.Store) func(name, bus string) *postgres.Hold {
 	t.Helper()
-	return func(name string, alone bool) *postgres.Hold {
-		h, err := s.NewHold(name, alone)
+	return func(name, bus string) *postgres.Hold {
+		h, err := s.NewHold(name, bus)
 		require.NoError(t, err)
 		t.Cleanup(func() { h.Release(context.Background()) })
 		return h
@@ -39,9 +40,9 @@ func heldBy(t *testing.T, h *postgres.Hold, by string, alone bool) {
 func TestAStoreIsHeldByOneProcessAloneOrBySeveralTogether(t *testing.T) {
 	t.Parallel()
 	hold := holds(t, newBench(t).open())
-	alone, other := hold("host pid 1", true), hold("host pid 2", true)
-	one, two := hold("host pid 3", false), hold(strings.Repeat("x", 100), false)
-	elsewhere := holds(t, newBench(t).open())("host pid 4", true)
+	alone, other := hold("host pid 1", ""), hold("host pid 2", "")
+	one, two := hold("host pid 3", "mine"), hold(strings.Repeat("x", 100), "mine")
+	elsewhere := holds(t, newBench(t).open())("host pid 4", "")
 
 	require.NoError(t, alone.Keep(t.Context()))
 	require.NoError(t, alone.Keep(t.Context()), "it has it")
@@ -52,10 +53,44 @@ func TestAStoreIsHeldByOneProcessAloneOrBySeveralTogether(t *testing.T) {
 	alone.Release(t.Context())
 	require.NoError(t, one.Keep(t.Context()))
 	require.NoError(t, two.Keep(t.Context()))
-	heldBy(t, alone, "host pid 3, "+strings.Repeat("x", 63-len("doorman hold 0123456789 ")), false)
+	heldBy(t, alone, "host pid 3, "+strings.Repeat("x", 63-len("doorman hold 0123456789abcdef ")), false)
 	one.Release(t.Context())
 	two.Release(t.Context())
 	require.NoError(t, other.Keep(t.Context()))
+}
+
+func TestThoseThatHoldAStoreTogetherHaveOneBus(t *testing.T) {
+	t.Parallel()
+	hold := holds(t, newBench(t).open())
+	one, two, other := hold("host pid 1", "/ shop"), hold("host pid 2", "/ shop"), hold("host pid 3", "/ other")
+	require.NoError(t, one.Keep(t.Context()))
+	heldBy(t, other, "host pid 1", false)
+	require.NoError(t, two.Keep(t.Context()), "nobody is kept out by one that was turned away")
+	heldBy(t, other, "host pid 1, host pid 2", false)
+	one.Release(t.Context())
+	heldBy(t, other, "host pid 2", false)
+	two.Release(t.Context())
+	require.NoError(t, other.Keep(t.Context()))
+	heldBy(t, one, "host pid 3", false)
+}
+
+// However they come, in the end there is one bus.
+func TestOfTwoBusesThatComeAtOnceOneHoldsTheStore(t *testing.T) {
+	t.Parallel()
+	hold := holds(t, newBench(t).open())
+	all := []*postgres.Hold{hold("host pid 1", "/ shop"), hold("host pid 2", "/ shop"), hold("host pid 3", "/ other"), hold("host pid 4", "/ other")}
+	for range 20 {
+		kept := make([]bool, len(all))
+		var running sync.WaitGroup
+		for i, h := range all {
+			running.Go(func() { kept[i] = h.Keep(t.Context()) == nil })
+		}
+		running.Wait()
+		require.False(t, (kept[0] || kept[1]) && (kept[2] || kept[3]), "%v", kept)
+		for _, h := range all {
+			h.Release(t.Context())
+		}
+	}
 }
 
 // Who holds the store need not notice that its session was lost: it has another one at once, unless somebody else was
@@ -65,7 +100,7 @@ func TestAHoldOutlivesItsSession(t *testing.T) {
 	b := newBench(t)
 	s := b.open()
 	hold := holds(t, s)
-	first, second := hold("outliving", true), hold("faster", true)
+	first, second := hold("outliving", ""), hold("faster", "")
 	require.NoError(t, first.Keep(t.Context()))
 	end := func() {
 		b.exec(`select pg_terminate_backend(l.pid, 10000) from pg_locks l join pg_stat_activity a using (pid)
@@ -84,7 +119,7 @@ func TestAHoldOutlivesItsSession(t *testing.T) {
 func TestAHoldIsNotKeptFromAProcessByASessionOfItsOwn(t *testing.T) {
 	t.Parallel()
 	hold := holds(t, newBench(t).open())
-	first, second := hold("host pid 1", true), hold("host pid 1", true)
+	first, second := hold("host pid 1", ""), hold("host pid 1", "")
 	require.NoError(t, first.Keep(t.Context()))
 	lost := first.LoseSession()
 	t.Cleanup(func() { _ = lost.Close(context.Background()) })
@@ -103,7 +138,7 @@ func TestWhetherAStoreIsHeldIsNotKnownWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	b, p := newBench(t), newProxy(t)
 	b.config.Timeout = time.Second
-	h := holds(t, b.through(p))("host pid 1", true)
+	h := holds(t, b.through(p))("host pid 1", "")
 	require.NoError(t, h.Keep(t.Context()))
 	p.leave()
 	require.ErrorIs(t, h.Keep(t.Context()), store.ErrUnavailable)
