@@ -223,12 +223,13 @@ func (l *link) dial(attempt int) (*session, error) {
 			"product": "doorman", "connection_name": l.config.Name + " " + l.purpose,
 		},
 		Dial: func(network, addr string) (net.Conn, error) {
-			socket, err := dialer.DialContext(l.ctx, network, addr)
+			plain, err := dialer.DialContext(l.ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			unhook = context.AfterFunc(l.ctx, func() { socket.Close() })
-			err = socket.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
+			unhook = context.AfterFunc(l.ctx, func() { plain.Close() })
+			err = plain.SetDeadline(time.Now().Add(l.config.ConnectTimeout))
+			socket := plain
 			if s.purse != nil {
 				if secure != nil {
 					socket = tls.Client(socket, secure)
