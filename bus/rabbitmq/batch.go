@@ -157,9 +157,11 @@ func (b *batch) pause(ctx context.Context) error {
 		}
 	}
 	if given > 0 {
-		b.e.config.Logger.Warn("a queue refuses notices, which are passed over", "notices", given,
-			"exchange", b.notices[b.refused[0]].Exchange, "routing_key", b.notices[b.refused[0]].RoutingKey)
 		b.e.config.Metrics.PassedOver(given)
+		if n := b.e.refusals.tell(given, now); n > 0 {
+			b.e.config.Logger.Warn("a queue refuses notices, which are passed over", "notices", n,
+				"exchange", b.notices[b.refused[0]].Exchange, "routing_key", b.notices[b.refused[0]].RoutingKey)
+		}
 	}
 	again := len(b.refused) > given
 	b.refused = nil

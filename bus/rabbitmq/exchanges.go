@@ -229,6 +229,24 @@ func (e *Exchanges) Close() error {
 type refusals struct {
 	mu    sync.Mutex
 	since map[routing]time.Time
+
+	told   time.Time // when it was logged last that some are passed over
+	untold int       // passed over since then
+}
+
+// tellEvery is how often it is logged that notices are passed over: a queue may refuse thousands a second, for days.
+const tellEvery = 10 * time.Second
+
+// tell counts notices that are passed over, and says how many are to be logged now.
+func (r *refusals) tell(given int, now time.Time) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untold += given
+	if now.Sub(r.told) < tellEvery {
+		return 0
+	}
+	n, r.untold, r.told = r.untold, 0, now
+	return n
 }
 
 type routing struct{ exchange, key string }
