@@ -5,6 +5,7 @@ package endtoend
 import (
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,7 +116,7 @@ func remembers(t *testing.T, p *place, s *sender, load *plan, outcomes map[comma
 	return unanswered
 }
 
-// isParked checks that commands wait, each for its predecessor.
+// isParked checks that commands wait, each for its predecessor, once all of them have arrived.
 func isParked(t *testing.T, p *place, waiting []*commands.Command) {
 	t.Helper()
 	require.NotEmpty(t, waiting)
@@ -123,10 +124,18 @@ func isParked(t *testing.T, p *place, waiting []*commands.Command) {
 	for i, c := range waiting {
 		ids[i] = c.ID
 	}
-	views, err := newClient(t, p.url()).Status(soon(t), ids...)
-	require.NoError(t, err)
-	for i, view := range views {
-		require.Equal(t, commands.StatusParked, view.Status, "command %s", view.ID)
-		require.Equal(t, waiting[i].Ticket, view.WaitsFor)
+	client, ctx := newClient(t, p.url()), soon(t)
+	for {
+		views, err := client.Status(ctx, ids...)
+		require.NoError(t, err)
+		if slices.ContainsFunc(views, func(v commands.CommandView) bool { return v.Status == commands.StatusUnknown }) {
+			<-time.After(20 * time.Millisecond) // it is on its way; not for ever, since soon is over some time
+			continue
+		}
+		for i, view := range views {
+			require.Equal(t, commands.StatusParked, view.Status, "command %s", view.ID)
+			require.Equal(t, waiting[i].Ticket, view.WaitsFor)
+		}
+		return
 	}
 }
