@@ -39,10 +39,12 @@ stop() {
   wait || true
 }
 
-cat <<EOF
-In another terminal, for 'bin/doorman lanes', 'lanes set' and 'migrate':
-  export DOORMAN_POSTGRES_URL=$(printf %q "$DOORMAN_POSTGRES_URL") DOORMAN_RABBITMQ_URL=$(printf %q "$DOORMAN_RABBITMQ_URL")
-EOF
+echo "In another terminal, for 'bin/doorman lanes', 'lanes set' and 'migrate'${1:+, with the same arguments}:"
+printf '  export'
+for name in DOORMAN_POSTGRES_URL DOORMAN_POSTGRES_SCHEMA DOORMAN_RABBITMQ_URL DOORMAN_RABBITMQ_PREFIX; do
+  [[ -z ${!name:-} ]] || printf ' %s=%q' "$name" "${!name}"
+done
+echo
 trap 'stop; exit 0' INT TERM
 trap stop EXIT
 start gateway 8080 gateway "$@"
