@@ -15,8 +15,16 @@ import (
 // would know why everything is slow. So such a process holds the store alone. Others hold it together when they use the same
 // queues: a worker on others would have lanes whose commands never reach it.
 
-// holdEvery is how often a process looks whether it holds the store still.
-const holdEvery = time.Second
+const (
+	// holdEvery is how often a process looks whether it holds the store still.
+	holdEvery = time.Second
+	// holdLost is for how long others must be seen to have the store until a process that had it gives it up: one that is
+	// turned away may be seen for a moment.
+	holdLost = 3 * time.Second
+	// holdFree is how long nobody must be seen to have a store that several had together. Where only their sessions ended,
+	// as when the database is started again, they have it again by then.
+	holdFree = 5 * time.Second
+)
 
 // takeHold waits for a process that is one too many to end, as after a restart, and for a store that does not answer.
 func (u *laneUse) takeHold(ctx context.Context) error {
@@ -52,6 +60,9 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 			u.log.Warn("another process serves this store; waiting for it to end", "process", held.By,
 				"store", u.config.storeName(), "store_wait", durationText(u.config.StoreWait))
 		}
+		if isHeld && !held.Alone {
+			u.awaitFree(patient)
+		}
 		if pause(patient, lanesEveryChanging); patient.Err() == nil {
 			continue
 		}
@@ -59,6 +70,17 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 			return u.tooMany(held)
 		}
 		return err
+	}
+}
+
+// awaitFree waits until those are gone who hold the store together, as when they are given another prefix.
+func (u *laneUse) awaitFree(ctx context.Context) {
+	for since := time.Now(); time.Since(since) < holdFree && ctx.Err() == nil; pause(ctx, holdEvery/4) {
+		asking, cancel := context.WithTimeout(ctx, probeTime)
+		if u.hold.Look(asking) != nil {
+			since = time.Now()
+		}
+		cancel()
 	}
 }
 
@@ -73,6 +95,7 @@ func (u *laneUse) keepHold() {
 	ticker := time.NewTicker(holdEvery)
 	defer ticker.Stop()
 	lost := false
+	var taken time.Time // since when others have it
 	for {
 		select {
 		case <-u.beating.ctx.Done():
@@ -83,14 +106,20 @@ func (u *laneUse) keepHold() {
 		if u.beating.ctx.Err() != nil {
 			return
 		}
-		if held, isHeld := errors.AsType[*postgres.HeldError](err); isHeld {
+		held, isHeld := errors.AsType[*postgres.HeldError](err)
+		switch {
+		case isHeld && taken.IsZero():
+			taken = time.Now()
+		case isHeld && time.Since(taken) >= holdLost:
 			u.fail(fmt.Errorf("while this process had no session of the database: %w", u.tooMany(held)))
 			return
-		}
-		if err != nil && !lost {
+		case isHeld:
+		case err != nil && !lost:
 			u.log.Warn("it is not known whether other processes serve this store; asking again", "err", err)
 		}
-		lost = err != nil
+		if lost = err != nil; !isHeld {
+			taken = time.Time{}
+		}
 	}
 }
 

@@ -1,7 +1,10 @@
 package deploy
 
 import (
+	"bytes"
+	"context"
 	"hash/fnv"
+	"log/slog"
 	"net/url"
 	"testing"
 	"time"
@@ -106,6 +109,55 @@ func TestAProcessOverOtherQueuesDoesNotStart(t *testing.T) {
 	same.RabbitMQURL = rabbitmqtest.Config(t).URL
 	start(t, same)
 	lands(t, call, create(`{}`))
+}
+
+// Whoever waits for a store that several have together does not take it while their sessions are lost for a moment.
+func TestAStoreIsNotTakenFromThoseWhoLoseTheirSessions(t *testing.T) {
+	t.Parallel()
+	c, way, _ := overRabbitMQ(t)
+	p, call := start(t, c)
+	waits := make(chan struct{}, 1)
+	other := another(c, time.Minute)
+	other.PostgresURL, other.RabbitMQPrefix = postgrestest.URL(), c.RabbitMQPrefix+".other"
+	other.Log = slog.New(slog.NewTextHandler(heard{"waiting for it to end", waits}, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	late, err := New(other, builtIn())
+	require.NoError(t, err)
+	started := make(chan error, 1)
+	go func() { started <- late.Start(ctx) }()
+	<-waits
+	last := create(`{}`)
+	lands(t, call, last)
+	for range 3 {
+		way.set(true)
+		require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+		<-time.After(200 * time.Millisecond) // it looks several times a second
+		way.set(false)
+		require.Eventually(t, func() bool { return held(t, c) == 1 }, 30*time.Second, 10*time.Millisecond)
+		last = patch(last.ID, `{"a":1}`)
+		lands(t, call, last)
+	}
+	require.Empty(t, p.Failed())
+	cancel()
+	require.Error(t, <-started)
+	require.NoError(t, late.Stop())
+}
+
+// heard tells of log lines with a text.
+type heard struct {
+	text string
+	once chan<- struct{}
+}
+
+func (h heard) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(h.text)) {
+		select {
+		case h.once <- struct{}{}:
+		default:
+		}
+	}
+	return len(line), nil
 }
 
 // What a process holds its store by is a session, and sessions end: as when the database is started again.

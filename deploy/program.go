@@ -80,11 +80,11 @@ func (p *Program) Start(ctx context.Context) error {
 	p.started = true
 	ctx, p.giveUp = context.WithCancel(ctx)
 	if err := p.start(ctx); err != nil {
-		p.stopping.Do(func() { p.takeDown(slog.LevelDebug) })
 		select {
 		case err = <-p.failed: // which is why
 		default:
 		}
+		p.stopping.Do(func() { p.takeDown(slog.LevelDebug) })
 		return err
 	}
 	return nil

@@ -26,8 +26,8 @@ type HeldError struct {
 func (e *HeldError) Error() string { return "the store is held by " + e.By }
 
 // Hold says of a process that it uses the store, alone or together with others that do so by the same bus: a lock of a
-// session of its own. The server drops it when the process dies, at once, or within some ten seconds after its machine did. It guards
-// nothing: a claim to lanes does. It is for telling a process that is one too many so.
+// session of its own. The server drops it when the process dies, at once, or within some ten seconds after its machine
+// did. It guards nothing: a claim to lanes does. It is for telling a process that is one too many so.
 //
 // A hold is used by one goroutine at a time.
 type Hold struct {
@@ -83,33 +83,48 @@ select coalesce(a.application_name, ''), l.mode = 'ExclusiveLock',
 )
 
 // Keep takes the hold, and takes it anew when its session was lost, as when the server was restarted. It fails with a
-// *HeldError when others have it, and with store.ErrUnavailable when that is not known.
+// *HeldError when others have it, and with store.ErrUnavailable when that is not known. Of two that come in the same moment
+// with different buses both may fail, so one failure says little to who had it.
 func (h *Hold) Keep(ctx context.Context) error {
 	if h.conn != nil && h.conn.Ping(ctx) == nil {
 		return nil
 	}
+	err := h.connect(ctx)
+	if err == nil {
+		err = h.apart(ctx) // before it is taken, so that nobody sees that who is turned away
+	}
+	if err == nil {
+		err = h.lock(ctx)
+	}
+	if err == nil {
+		err = h.apart(ctx)
+	}
+	if err != nil {
+		h.close()
+	}
+	return err
+}
+
+// Look fails as Keep does while others have the store, and takes nothing.
+func (h *Hold) Look(ctx context.Context) error {
+	defer h.close()
+	if err := h.connect(ctx); err != nil {
+		return err
+	}
+	return h.apart(ctx)
+}
+
+func (h *Hold) connect(ctx context.Context) error {
 	h.close()
 	conn, err := pgx.ConnectConfig(ctx, h.session.Copy())
 	if err != nil {
 		return failure("connect to hold the store", err)
 	}
 	h.conn = conn
-	if _, err = conn.Exec(ctx, noticeSoon); err != nil {
-		err = failure("hold the store", err)
+	if _, err := conn.Exec(ctx, noticeSoon); err != nil {
+		return failure("hold the store", err)
 	}
-	if err == nil {
-		err = h.together(ctx) // without taking it: those who have it may be about to take it anew
-	}
-	if err == nil {
-		err = h.lock(ctx)
-	}
-	if err == nil {
-		err = h.together(ctx) // of two that came in the same moment neither has it, and each tries again
-	}
-	if err != nil {
-		h.close()
-	}
-	return err
+	return nil
 }
 
 func (h *Hold) lock(ctx context.Context) error {
@@ -127,12 +142,9 @@ func (h *Hold) lock(ctx context.Context) error {
 	return err
 }
 
-// together fails when others hold the store by another bus.
-func (h *Hold) together(ctx context.Context) error {
-	if h.alone {
-		return nil
-	}
-	err := h.heldBy(ctx, func(bus string) bool { return bus != "" && bus != h.bus })
+// apart fails when others hold the store with whom this one cannot.
+func (h *Hold) apart(ctx context.Context) error {
+	err := h.heldBy(ctx, func(bus string) bool { return h.alone || bus != "" && bus != h.bus })
 	if errors.Is(err, errNobody) {
 		return nil
 	}
