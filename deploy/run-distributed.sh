@@ -39,7 +39,7 @@ stop() {
   wait || true
 }
 
-echo "In another terminal, for 'bin/doorman lanes', 'lanes set' and 'migrate'${1:+, with the same arguments}:"
+echo "In another terminal, for 'bin/doorman lanes', 'lanes set' and 'migrate'${1:+, with those of the same arguments that they know}:"
 printf '  export'
 for name in DOORMAN_POSTGRES_URL DOORMAN_POSTGRES_SCHEMA DOORMAN_RABBITMQ_URL DOORMAN_RABBITMQ_PREFIX; do
   [[ -z ${!name:-} ]] || printf ' %s=%q' "$name" "${!name}"

@@ -148,19 +148,19 @@ func (b *batch) pause(ctx context.Context) error {
 	if b.refusing.IsZero() {
 		b.refusing, b.wait = now, minRefusalPause
 	}
-	given := 0
+	given, one := 0, 0
 	for _, i := range b.refused {
 		if since := b.e.refusals.refused(&b.notices[i], b.refusing, now); now.Sub(since) < b.e.config.RefusalPatience {
 			b.todo = append(b.todo, i)
 		} else {
-			given++
+			given, one = given+1, i
 		}
 	}
 	if given > 0 {
 		b.e.config.Metrics.PassedOver(given)
 		if n := b.e.refusals.tell(given, now); n > 0 {
-			b.e.config.Logger.Warn("a queue refuses notices, which are passed over", "notices", n,
-				"exchange", b.notices[b.refused[0]].Exchange, "routing_key", b.notices[b.refused[0]].RoutingKey)
+			b.e.config.Logger.Warn("queues refuse notices, which are passed over", "since_last_told", n,
+				"exchange", b.notices[one].Exchange, "routing_key", b.notices[one].RoutingKey)
 		}
 	}
 	again := len(b.refused) > given

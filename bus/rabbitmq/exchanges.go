@@ -231,7 +231,7 @@ type refusals struct {
 	since map[routing]time.Time
 
 	told   time.Time // when it was logged last that some are passed over
-	untold int       // passed over since then
+	untold int       // passed over since then, whoever refused them
 }
 
 // tellEvery is how often it is logged that notices are passed over: a queue may refuse thousands a second, for days.

@@ -14,7 +14,7 @@ import (
 const (
 	checkpointFrames = 2 << 10  // pages in the log that start a checkpoint: 16 MiB
 	remainderFrames  = 256      // pages that commits may wait for: 2 MiB
-	hardLimitFrames  = 12 << 10 // pages after which commits wait for the whole checkpoint: 96 MiB, as one may be of 32 MiB
+	hardLimitFrames  = 11 << 10 // pages after which commits wait for the whole checkpoint: 88 MiB, as one may be of 32 MiB
 	askEvery         = 8        // commits between one asking for a checkpoint and the next, while the log is long
 	waitForReads     = "100"    // milliseconds
 )
