@@ -129,8 +129,6 @@ def main():
     with outbox.db:
         if outbox.db.execute("select count(*) from commands").fetchone() == (0,):
             begin(outbox, arguments.orders)
-        else:
-            print(f"going on with the orders in {OUTBOX}", flush=True)
     channel, connection = connect(COMMANDS)
     settle(channel, outbox)
     connection.close()
