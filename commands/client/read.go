@@ -241,10 +241,11 @@ func (c *Client) read(ctx context.Context, path string, into any) error {
 // success nor "not modified" is a *RefusedError.
 func (c *Client) get(ctx context.Context, a ask) (*reply, error) {
 	a.method = http.MethodGet
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("get %s: %w", a.path, err)
+	}
+	var last error // of the newest attempt that the context did not end
 	for failed := 1; ; failed++ {
-		if err := context.Cause(ctx); err != nil {
-			return nil, fmt.Errorf("get %s: %w", a.path, err)
-		}
 		answer, err := c.exchange(ctx, a)
 		var after time.Duration
 		if err == nil {
@@ -258,8 +259,11 @@ func (c *Client) get(ctx context.Context, a ask) (*reply, error) {
 			}
 			after = p.RetryAfter
 		}
+		if last == nil || context.Cause(ctx) == nil {
+			last = err
+		}
 		if ended := c.pause(ctx, failed, after); ended != nil {
-			return nil, fmt.Errorf("get %s: %w; %w", a.path, ended, err)
+			return nil, fmt.Errorf("get %s: %w; %w", a.path, ended, last)
 		}
 	}
 }

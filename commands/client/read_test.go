@@ -18,6 +18,25 @@ import (
 	"github.com/ticketed/doorman/commands/problem"
 )
 
+// When the time ends in the middle of an attempt, what is told is why those before it failed.
+func TestWhyNobodyAnswersIsToldHoweverTheTimeEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("connection refused")
+		c, _ := scripted(t,
+			func(http.ResponseWriter, *http.Request) error { return refused },
+			func(_ http.ResponseWriter, r *http.Request) error {
+				<-r.Context().Done()
+				return r.Context().Err()
+			})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := c.Limits(ctx)
+		require.ErrorIs(t, err, refused)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
 func TestStatusAsksForAllHoweverMany(t *testing.T) {
 	t.Parallel()
 	tell := func(w http.ResponseWriter, r *http.Request) error {
