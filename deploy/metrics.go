@@ -71,7 +71,7 @@ func newMetrics() *Metrics {
 	m.conflicts = m.counter("doorman_id_conflicts_total", "Commands whose id belongs to another command.")
 	m.abandoned = m.counter("doorman_code_abandoned_total", "Commands whose aggregate code did not end in time.")
 	m.parked = m.gauge("doorman_parked", "Commands that wait for their predecessor.")
-	m.parkedOldest = m.gauge("doorman_parked_oldest_seconds", "How long the oldest of them has waited in this process; one taken over from another worker counts from then.")
+	m.parkedOldest = m.gauge("doorman_parked_oldest_seconds", "How long the oldest of them has waited here, since the take-over at most.")
 	m.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"testing"
@@ -241,8 +242,9 @@ func TestStoppingAnswersThoseWhoWait(t *testing.T) {
 		err    error
 	}
 	ask := func(method, path, body string, headers ...string) chan reply {
-		done := make(chan reply, 1)
-		r, err := http.NewRequestWithContext(t.Context(), method, p.URL()+path, strings.NewReader(body))
+		done, sent := make(chan reply, 1), make(chan struct{})
+		trace := httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }}
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &trace), method, p.URL()+path, strings.NewReader(body))
 		require.NoError(t, err)
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
@@ -256,6 +258,7 @@ func TestStoppingAnswersThoseWhoWait(t *testing.T) {
 			_ = response.Body.Close()
 			done <- reply{status: response.StatusCode}
 		}()
+		<-sent
 		return done
 	}
 	parked := patch(commands.NewID(), `{}`)
