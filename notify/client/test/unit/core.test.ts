@@ -246,6 +246,21 @@ for (const [how, end] of Object.entries({
   });
 }
 
+test('what follows an action that got another id before a reload follows it still', () => {
+  const before = begin({ fresh: true });
+  before.send('a');
+  before.send('b', { policy: 'session' });
+  for (const act of before.stream._chain) before.stream._handed(act);
+  const [a, b] = before.stream._save();
+  b!.ticket = 'what a was called';
+  const { stream } = begin({ fresh: true });
+  stream._restore([a!, b!]);
+  stream._rejected(b!.id, { reason: 'predecessor_missing' });
+  assert.equal(stream.conflict, undefined, 'there is nothing to decide');
+  assert.deepEqual(stream._chain.map((act) => act.ticket), ['genesis', a!.id]);
+  assert.notEqual(stream._chain[1]!.id, b!.id);
+});
+
 test('a refusal is not final while an earlier attempt may have arrived: its id is used up first', () => {
   const { stage, stream } = begin({ fresh: true });
   const h = stream.send('add', { tags: ['a'] });
