@@ -220,17 +220,40 @@ func TestAProcessWatchesItsHoldWhileItWaitsForRabbitMQ(t *testing.T) {
 	}
 }
 
+// holdOn is the lock by which a store is held.
+func holdOn(c *Config) int64 {
+	hash := fnv.New64a()
+	hash.Write([]byte("doorman's hold on " + c.PostgresSchema))
+	return int64(hash.Sum64())
+}
+
 // held is how many sessions hold a store of that configuration. Asking for the hold would take it from who asks again.
 func held(t *testing.T, c *Config) (n int) {
 	t.Helper()
-	hash := fnv.New64a()
-	hash.Write([]byte("doorman's hold on " + c.PostgresSchema))
 	conn := postgrestest.Connect(t)
 	require.NoError(t, conn.QueryRow(t.Context(), `
 select count(*) from pg_locks where locktype = 'advisory' and granted and (classid::bigint << 32 | objid::bigint) = $1`,
-		int64(hash.Sum64())).Scan(&n))
+		holdOn(c)).Scan(&n))
 	require.NoError(t, conn.Close(t.Context()))
 	return n
+}
+
+func TestAProcessGoesOnWhenAnotherOneHadItsStoreForAMoment(t *testing.T) {
+	t.Parallel()
+	c, way := onCuttablePostgres(t)
+	p, call := start(t, c)
+	way.set(true)
+	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+	passing := postgrestest.Connect(t)
+	_, err := passing.Exec(t.Context(), `select pg_advisory_lock($1)`, holdOn(c))
+	require.NoError(t, err)
+	way.set(false)
+	<-time.After(holdEvery * 3 / 2) // it looks once at least
+	require.NoError(t, passing.Close(t.Context()))
+	lands(t, call, create(`{}`))
+	<-time.After(holdLost)
+	require.Empty(t, p.Failed())
+	require.Equal(t, 1, held(t, c))
 }
 
 func TestAProcessWhoseStoreAnotherOneTookMeanwhileEnds(t *testing.T) {

@@ -30,20 +30,18 @@ func (in *Ingress) Submit(ctx context.Context, m *commands.Message) ([]Verdict, 
 		answers := make(chan error, n)
 		in.config.SendAll(send.envs, func(_ int, err error) { answers <- err })
 		for range n {
+			var err error
 			select {
-			case err := <-answers:
-				if err != nil {
-					return nil, err
-				}
+			case err = <-answers:
 			case <-ctx.Done():
 				select {
-				case err := <-answers: // just in time
-					if err != nil {
-						return nil, err
-					}
+				case err = <-answers: // just in time
 				default:
-					return nil, context.Cause(ctx)
+					err = context.Cause(ctx)
 				}
+			}
+			if err != nil {
+				return nil, err
 			}
 		}
 	}
