@@ -113,7 +113,15 @@ func TestTheBrokersConnectionMayBreak(t *testing.T) {
 	server, cfg := startFakeOverAMQP(t, lies{})
 	proxy := rabbitmqtest.NewProxy(t, cfg.AMQP)
 	cfg.AMQP, cfg.Count, cfg.Rate, cfg.WaitShare = proxy.URL(), 2000, 2000, -1
-	time.AfterFunc(300*time.Millisecond, proxy.Cut)
+	go func() {
+		for under := t.Context(); under.Err() == nil && server.taken() < 500; {
+			time.Sleep(time.Millisecond)
+		}
+		proxy.Mute(true) // so that something is under way
+		time.Sleep(10 * time.Millisecond)
+		proxy.Cut()
+		proxy.Mute(false)
+	}()
 	r, err := Run(t.Context(), cfg)
 	require.NoError(t, err)
 	require.Empty(t, r.Failures)
