@@ -81,6 +81,13 @@ func TestTheExamplesSayOnALineWhatIsMissing(t *testing.T) {
 				shop.run(t, "AMQP_URL=amqp://u:secret@127.0.0.1:1 "+line).fails("no connection to RabbitMQ at 127.0.0.1:1 (")
 				shop.run(t, "AMQP_URL=secret "+line).fails("AMQP_URL is no address such as amqp://")
 				shop.run(t, line).fails("there is no exchange " + nobody.prefix + exchange + " (")
+				for _, unknown := range []string{"--bogus", "extra"} {
+					wrong := shop.run(t, line+" "+unknown)
+					wrong.awaitEnd()
+					require.NotZero(t, wrong.command.ProcessState.ExitCode())
+					require.Contains(t, wrong.text(), strings.Trim(unknown, "-"))
+					require.NotContains(t, wrong.text(), "there is no exchange")
+				}
 			}
 		})
 	}

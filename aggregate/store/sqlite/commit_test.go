@@ -100,8 +100,8 @@ func TestAHandleLoadedBeforeALaneWasAcquiredIsStale(t *testing.T) {
 func TestTheWriteAheadLogStaysShort(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string]struct{ commits, size int }{
-		"commits of a megabyte": {250, 200 << 10},
-		"commits of 30 MiB":     {9, 6 << 20},
+		"commits of a megabyte": {150, 200 << 10},
+		"commits of 30 MiB":     {6, 6 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,7 +53,10 @@ func (r *row) apply(kind string, data []byte) error {
 }
 
 // follow keeps the table in its file.
-func follow(ctx context.Context) error {
+func follow(ctx context.Context, args []string) error {
+	if err := parse(flag.NewFlagSet("follow", flag.ExitOnError), args); err != nil {
+		return err
+	}
 	file := filepath.Join(folder, "orders.json")
 	orders := map[string]*row{}
 	if err := load(file, &orders); err != nil {

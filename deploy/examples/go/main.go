@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -37,9 +38,18 @@ func run(ctx context.Context, args []string) error {
 	case len(args) > 0 && args[0] == "send":
 		return send(ctx, args[1:])
 	case len(args) > 0 && args[0] == "follow":
-		return follow(ctx)
+		return follow(ctx, args[1:])
 	}
 	return errors.New("say what to do: send or follow")
+}
+
+// parse reads a command line that has options alone.
+func parse(flags *flag.FlagSet, args []string) error {
+	_ = flags.Parse(args) // it exits
+	if flags.NArg() > 0 {
+		return fmt.Errorf("what is %s meant to say?", strings.Join(flags.Args(), " "))
+	}
+	return nil
 }
 
 // setting is an environment variable, or what it is without one.

@@ -101,7 +101,9 @@ type sender struct {
 func send(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("send", flag.ExitOnError)
 	orders := flags.Int("orders", 10, "how many")
-	_ = flags.Parse(args) // it exits
+	if err := parse(flags, args); err != nil {
+		return err
+	}
 	s := &sender{replies: shop + ".replies", file: filepath.Join(folder, "outbox.json")}
 	if err := load(s.file, &s.outbox); err != nil {
 		return err

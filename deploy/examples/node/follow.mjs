@@ -7,7 +7,9 @@
 // what was saved already is known by its sequence.
 
 import { load, save } from "./file.mjs";
-import { cause, connect, doorman, folder, prefix, shop, Trouble } from "./shop.mjs";
+import { cause, connect, doorman, folder, numbers, prefix, shop, Trouble } from "./shop.mjs";
+
+numbers({}); // there are no options
 
 const exchange = `${prefix}.events`;
 const queue = `${shop}.events`; // our own; each service has one

@@ -7,15 +7,14 @@
 // effect, and is answered again.
 
 import { randomBytes } from "node:crypto";
-import { parseArgs } from "node:util";
 import { load, save } from "./file.mjs";
-import { connect, folder, prefix, shop, Trouble } from "./shop.mjs";
+import { connect, folder, numbers, prefix, shop, Trouble } from "./shop.mjs";
 
 const exchange = `${prefix}.commands`;
 const replies = `${shop}.replies`; // a queue of our own
 const file = `${folder}/outbox.json`;
 
-const { values: options } = parseArgs({ options: { orders: { type: "string", default: "10" } } });
+const { orders } = numbers({ orders: 10 });
 
 // An id that rises with time (UUID version 7), as Doorman's indexes like it. It is made by who sends.
 function uuid7() {
@@ -65,7 +64,7 @@ function next({ step, command: sent }, reply) {
 }
 
 let outbox = await load(file, undefined);
-if (!outbox) await save(file, (outbox = begin(Number(options.orders))));
+if (!outbox) await save(file, (outbox = begin(orders)));
 const left = () => outbox.filter((entry) => !entry.outcome);
 
 const { channel, close } = await connect(exchange);

@@ -2,6 +2,7 @@
 
 import amqp from "amqplib";
 import { stat } from "node:fs/promises";
+import { parseArgs } from "node:util";
 
 const env = process.env;
 const url = env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672";
@@ -21,6 +22,21 @@ process.on("uncaughtException", fail);
 
 // cause is why something failed, which fetch keeps within.
 export const cause = (error) => error.cause?.message || error.cause?.code || error.message || error.code;
+
+// numbers reads the command line: which options there are, and what each is when it is not given.
+export function numbers(otherwise) {
+  const options = Object.fromEntries(Object.keys(otherwise).map((name) => [name, { type: "string" }]));
+  let given;
+  try {
+    given = parseArgs({ options }).values;
+  } catch (error) {
+    throw new Trouble(error.message);
+  }
+  for (const [name, text] of Object.entries(given)) {
+    if (!/^\d+$/.test(text)) throw new Trouble(`--${name} is ${JSON.stringify(text)} and must be a number`);
+  }
+  return Object.fromEntries(Object.keys(otherwise).map((name) => [name, Number(given[name] ?? otherwise[name])]));
+}
 
 if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
   throw new Trouble(`there is no folder ${folder}: SHOP_FOLDER names the one to keep files in`);

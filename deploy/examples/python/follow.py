@@ -7,6 +7,7 @@ and only then is the event acknowledged. So this may be killed at any moment: wh
 what was saved already is known by its sequence.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -74,6 +75,7 @@ def take(db, headers, body):
 
 
 def main():
+    argparse.ArgumentParser().parse_args()  # there are no options
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     db = sqlite3.connect(ORDERS)
     db.execute(TABLE)
