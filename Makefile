@@ -16,7 +16,8 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race -gcflags=modernc.org/
 export GORACE ?= atexit_sleep_ms=100
 PACKAGES ?= ./...
 # Tests of processes, which are measured: how soon they take over, how much memory they take. They run as users have them,
-# since under the race detector they take ten times as long and much more, and their limits would have to be as loose.
+# since under the race detector they take ten times as long and much more, and their limits would have to be as loose; and
+# one package after the other, since a disk that is kept busy by others is not what is to be found out.
 # WHOLE_RACE=1 has them under it all the same, as make soak does.
 WHOLE := /deploy/(endtoend|faults)$$
 WHOLE_RACE ?=
@@ -43,7 +44,7 @@ test: ## All tests, with the services they need, all but those of processes unde
 	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; \
 	[ -n "$$packages" ] || { echo "there are no packages $(PACKAGES)" >&2; exit 1; }; set -x; \
 	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(if $(filter 1,$(WHOLE_RACE)),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
+	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test -p 1 $(if $(filter 1,$(WHOLE_RACE)),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
 	exit $$failed
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses

@@ -22,7 +22,8 @@ const (
 	// turned away may be seen for a moment.
 	holdLost = 3 * time.Second
 	// holdFree is how long nobody must be seen to have a store that several had together. Where only their sessions ended,
-	// as when the database is started again, they have it again by then.
+	// as when the database is started again, they have it again by then. One that a single process had is taken at once, so
+	// that a restart is quick.
 	holdFree = 5 * time.Second
 )
 
@@ -61,7 +62,10 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 				"store", u.config.storeName(), "store_wait", durationText(u.config.StoreWait))
 		}
 		if isHeld && !held.Alone {
-			u.awaitFree(patient)
+			if err = u.awaitFree(patient, held); err == nil {
+				continue
+			}
+			held, isHeld = errors.AsType[*postgres.HeldError](err)
 		}
 		if pause(patient, lanesEveryChanging); patient.Err() == nil {
 			continue
@@ -73,15 +77,26 @@ func (u *laneUse) takeHold(ctx context.Context) error {
 	}
 }
 
-// awaitFree waits until those are gone who hold the store together, as when they are given another prefix.
-func (u *laneUse) awaitFree(ctx context.Context) {
-	for since := time.Now(); time.Since(since) < holdFree && ctx.Err() == nil; pause(ctx, holdEvery/4) {
+// awaitFree waits until those are gone who hold the store together, as when they are given another prefix. Its error says
+// what was so when the time was over.
+func (u *laneUse) awaitFree(ctx context.Context, held *postgres.HeldError) error {
+	var last error = held
+	for since := time.Now(); ctx.Err() == nil; pause(ctx, holdEvery/4) {
 		asking, cancel := context.WithTimeout(ctx, probeTime)
-		if u.hold.Look(asking) != nil {
-			since = time.Now()
-		}
+		seen := u.hold.Look(asking)
 		cancel()
+		switch {
+		case ctx.Err() != nil: // it may have been cut off
+		case seen != nil:
+			last, since = seen, time.Now()
+		case time.Since(since) >= holdFree:
+			return nil
+		default:
+			last = fmt.Errorf("other processes served this store (%s) over other queues until a moment ago: %s. Start this one "+
+				"again, or give it a longer store_wait", u.config.storeName(), held.By)
+		}
 	}
+	return last
 }
 
 func (u *laneUse) tryHold(ctx context.Context) error {
@@ -110,6 +125,7 @@ func (u *laneUse) keepHold() {
 		switch {
 		case isHeld && taken.IsZero():
 			taken = time.Now()
+			u.log.Warn("this process lost its session of the database, and another one serves the store; asking again", "process", held.By)
 		case isHeld && time.Since(taken) >= holdLost:
 			u.fail(fmt.Errorf("while this process had no session of the database: %w", u.tooMany(held)))
 			return
@@ -117,7 +133,7 @@ func (u *laneUse) keepHold() {
 		case err != nil && !lost:
 			u.log.Warn("it is not known whether other processes serve this store; asking again", "err", err)
 		}
-		if lost = err != nil; !isHeld {
+		if lost = err != nil && !isHeld; !isHeld {
 			taken = time.Time{}
 		}
 	}

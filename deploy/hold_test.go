@@ -99,7 +99,7 @@ func TestAProcessOverOtherQueuesDoesNotStart(t *testing.T) {
 	prefix, host := another(c, 0), another(c, 0)
 	prefix.RabbitMQPrefix, host.RabbitMQURL = c.RabbitMQPrefix+".other", address.String()
 	broker.set(true) // it leaves nothing at RabbitMQ
-	for place, other := range map[string]*Config{"/ " + prefix.RabbitMQPrefix: prefix, "/elsewhere " + c.RabbitMQPrefix: host} {
+	for place, other := range map[string]*Config{"/ " + prefix.RabbitMQPrefix: prefix, "elsewhere " + c.RabbitMQPrefix: host} {
 		require.Equal(t, "other processes serve this store ("+c.storeName()+") over other queues: "+owner()+
 			". Give this one their rabbitmq_prefix and the virtual host of their rabbitmq_url; its own are "+place, refused(t, other))
 	}
@@ -138,10 +138,37 @@ func TestAStoreIsNotTakenFromThoseWhoLoseTheirSessions(t *testing.T) {
 		last = patch(last.ID, `{"a":1}`)
 		lands(t, call, last)
 	}
+	way.set(true)
+	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond, "it was the first one's")
 	require.Empty(t, p.Failed())
 	cancel()
 	require.Error(t, <-started)
+	way.set(false)
 	require.NoError(t, late.Stop())
+}
+
+// A store that several had becomes free only when nobody has been seen to have it for a while: who waits no longer than that
+// is told so, and not of processes that are gone.
+func TestWhoStopsWaitingForAStoreThatHasBecomeFreeIsToldSo(t *testing.T) {
+	t.Parallel()
+	c, _, _ := overRabbitMQ(t)
+	others := postgrestest.Connect(t)
+	_, err := others.Exec(t.Context(), `select set_config('application_name', 'doorman hold 0123456789abcdef another one', false)`)
+	require.NoError(t, err)
+	_, err = others.Exec(t.Context(), `select pg_advisory_lock_shared($1)`, holdOn(c))
+	require.NoError(t, err)
+	require.Contains(t, refused(t, another(c, 0)), "over other queues: another one. Give this one their rabbitmq_prefix")
+	waits := make(chan struct{}, 1)
+	late := another(c, holdFree*9/10)
+	late.Log = slog.New(slog.NewTextHandler(heard{"waiting for it to end", waits}, nil))
+	var closed error
+	go func() {
+		<-waits
+		closed = others.Close(context.Background())
+	}()
+	require.Contains(t, refused(t, late), "over other queues until a moment ago: another one. Start this one again, or give it a longer store_wait")
+	require.NoError(t, closed)
+	start(t, another(c, time.Minute))
 }
 
 // heard tells of log lines with a text.

@@ -159,9 +159,17 @@ func (c Config) Validate() error {
 	wrong := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("rabbitmq: "+format, args...))
 	}
+	vhost := ""
 	for i, url := range c.urls() {
-		if _, err := amqp.ParseURI(url); err != nil {
+		uri, err := amqp.ParseURI(url)
+		switch {
+		case err != nil:
 			wrong("URL %d of %d must be amqp://user:password@host:port/vhost: %w", i+1, len(c.urls()), err)
+		case vhost == "":
+			vhost = uri.Vhost
+		case uri.Vhost != vhost:
+			wrong("URL %d of %d names the virtual host %s and one before it %s: all are to lead to the same queues",
+				i+1, len(c.urls()), uri.Vhost, vhost)
 		}
 	}
 	for _, topic := range c.Topics {
@@ -202,14 +210,14 @@ func (c Config) urls() []string {
 }
 
 // Place names what all who use the same queues have in common, by whatever address they reach the broker: virtual host and
-// prefix, as "/shop doorman".
+// prefix, as "/ doorman" or "shop doorman".
 func (c Config) Place() string {
 	c = c.withDefaults()
 	uri, err := amqp.ParseURI(c.urls()[0])
 	if err != nil {
 		return c.Prefix // Validate says what is wrong
 	}
-	return "/" + strings.TrimPrefix(uri.Vhost, "/") + " " + c.Prefix
+	return uri.Vhost + " " + c.Prefix
 }
 
 // queue names the queue of a topic.

@@ -277,9 +277,9 @@ func TestAWrongPasswordIsToldAtOnce(t *testing.T) {
 func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	err := rabbitmq.Config{
-		URL: "amqp://a,http://b", Topics: []string{""}, InFlight: -1, Prefetch: 1 << 16, MaxBackoff: -1,
+		URL: "amqp://a,http://b,amqp://c/shop,amqp://d/", Topics: []string{""}, InFlight: -1, Prefetch: 1 << 16, MaxBackoff: -1,
 	}.Validate()
-	for _, part := range []string{"URL 2 of 2", "a topic needs a name", "in flight", "prefetch must be 65535", "backoff"} {
+	for _, part := range []string{"URL 2 of 4", "URL 3 of 4 names the virtual host shop and one before it /", "a topic needs a name", "in flight", "prefetch must be 65535", "backoff"} {
 		require.ErrorContains(t, err, part)
 	}
 	_, err = rabbitmq.NewPublisher(t.Context(), rabbitmq.Config{URL: "amqp://a", Prefetch: -1})

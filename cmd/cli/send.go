@@ -186,11 +186,17 @@ func reach(ctx context.Context, c *client.Client, url string) (commands.LimitsVi
 	limited, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	limits, err := c.Limits(limited)
-	if gone, ok := errors.AsType[*net.OpError](err); ok {
-		err = fmt.Errorf("nobody answers at %s (%w): start a server with 'doorman serve', or name another with --url",
-			url, gone)
+	gone, closed := errors.AsType[*net.OpError](err)
+	_, refused := errors.AsType[*client.RefusedError](err)
+	switch {
+	case closed:
+		err = gone
+	case err == nil || refused || limited.Err() == nil || ctx.Err() != nil:
+		return limits, err
+	default: // somebody listens, and says nothing
+		err = fmt.Errorf("within %s", reachWithin)
 	}
-	return limits, err
+	return limits, fmt.Errorf("nobody answers at %s (%w): start a server with 'doorman serve', or name another with --url", url, err)
 }
 
 // progress is a bar, where somebody is watching; total may be -1 for what is not known.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -232,6 +234,11 @@ func TestTailTellsWrongUse(t *testing.T) {
 	got := run(t, nil, "", "tail", "--url", "http://127.0.0.1:1")
 	require.Equal(t, ExitError, got.code)
 	require.Contains(t, got.err, "start a server with 'doorman serve'")
+	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(mute.Close)
+	got = run(t, nil, "", "tail", "--url", mute.URL)
+	require.Equal(t, ExitError, got.code)
+	require.Contains(t, got.err, "nobody answers at "+mute.URL+" (within 5s): start a server with 'doorman serve'")
 	url := server(t)
 	got = run(t, nil, "", "tail", "--url", url, "--type", "nothing")
 	require.Equal(t, ExitError, got.code)

@@ -60,7 +60,7 @@ func TestWhoWatchesOnOneGatewayIsToldOfTheOthers(t *testing.T) {
 }
 
 // What is sent through one gateway is told on the other at once: not when it next looks at the log, once a second. By that
-// each round would take a second, however fast the machine is; on one that is busy a few may take as long without it.
+// each round would take a second, however fast the machine is.
 func TestOneGatewayTellsAtOnceWhatTheOtherTook(t *testing.T) {
 	t.Parallel()
 	a, b, _ := gateways(t)
@@ -96,6 +96,6 @@ func TestOneGatewayTellsAtOnceWhatTheOtherTook(t *testing.T) {
 	slices.Sort(pushed)
 	slices.Sort(answered)
 	t.Logf("answered after %s, pushed after %s (medians)", answered[rounds/2], pushed[rounds/2])
-	require.Less(t, pushed[rounds/4], 800*time.Millisecond)
-	require.Less(t, answered[rounds/4], 800*time.Millisecond)
+	require.Less(t, pushed[rounds/2], 800*time.Millisecond)
+	require.Less(t, answered[rounds/2], 800*time.Millisecond)
 }
