@@ -261,6 +261,18 @@ test('what follows an action that got another id before a reload follows it stil
   assert.notEqual(stream._chain[1]!.id, b!.id);
 });
 
+test('what was not sent before a reload and followed an action of somebody else that is gone is for people to decide', () => {
+  const before = begin({ fresh: true });
+  before.send('a', { policy: 'session' });
+  const [a] = before.stream._save();
+  a!.ticket = 'somebody else did it';
+  const { stream } = begin({ fresh: true });
+  stream._restore([a!]);
+  for (const act of stream._chain) stream._handed(act);
+  stream._rejected(a!.id, { reason: 'predecessor_missing' });
+  assert.equal(stream._chain[0]!.final, 'rejected');
+});
+
 test('a refusal is not final while an earlier attempt may have arrived: its id is used up first', () => {
   const { stage, stream } = begin({ fresh: true });
   const h = stream.send('add', { tags: ['a'] });
