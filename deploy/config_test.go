@@ -244,7 +244,10 @@ func TestValidation(t *testing.T) {
 		{"RabbitMQ without Postgres", func(c *Config) { c.RabbitMQURL = "amqp://u:geheim@mq" },
 			"rabbitmq_url (code): it needs postgres_url: processes cannot share a SQLite file"},
 		{"no URL of RabbitMQ", func(c *Config) { c.PostgresURL, c.RabbitMQURL = "postgres://db/x", "amqp://u:geheim%zz@mq" },
-			"rabbitmq_url (code): it is not of the form amqp://user:password@host:5672/vhost"},
+			"rabbitmq_url (code): it is not of the form amqp://user:password@host:5672/vhost, or several such of one virtual host, with commas"},
+		{"two virtual hosts of RabbitMQ", func(c *Config) {
+			c.PostgresURL, c.RabbitMQURL = "postgres://db/x", "amqp://one,amqp://two/x"
+		}, "rabbitmq_url (code): it is not of the form amqp://user:password@host:5672/vhost, or several such of one virtual host, with commas"},
 		{"a prefix of the broker's", func(c *Config) {
 			c.PostgresURL, c.RabbitMQURL, c.RabbitMQPrefix = "postgres://db/x", "amqp://mq", "amq.x"
 		}, `rabbitmq_prefix (code): "amq.x" is not a name of letters, digits, dots, dashes and underscores, 100 at most, that is not amq and does not begin with amq.`},

@@ -167,7 +167,8 @@ func (k *checker) broker() {
 	}
 	if (rabbitmq.Config{URL: c.RabbitMQURL}).Validate() != nil {
 		// What cannot be read is not shown either: it holds a password.
-		k.wrong("rabbitmq_url", "it is not of the form amqp://user:password@host:5672/vhost")
+		k.wrong("rabbitmq_url",
+			"it is not of the form amqp://user:password@host:5672/vhost, or several such of one virtual host, with commas")
 	}
 	if c.PostgresURL == "" {
 		k.wrong("rabbitmq_url", "it needs postgres_url: processes cannot share a SQLite file")

@@ -14,9 +14,7 @@ import sqlite3
 import time
 import uuid
 
-import pika
-
-from shop import FOLDER, PREFIX, SHOP, connect, run
+from shop import FOLDER, PREFIX, SHOP, connect, pika, run
 
 COMMANDS = PREFIX + ".commands"
 REPLIES = SHOP + ".replies"  # a queue of our own

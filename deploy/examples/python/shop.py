@@ -5,8 +5,11 @@ import os
 import sqlite3
 import sys
 
-import pika
-import pika.exceptions
+try:
+    import pika
+    import pika.exceptions
+except ModuleNotFoundError:
+    sys.exit(f"{sys.executable} has no pika: what apt-get installs as python3-pika is for /usr/bin/python3")
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672")
 PREFIX = os.environ.get("DOORMAN_RABBITMQ_PREFIX", "doorman")  # of Doorman's exchanges
