@@ -16,9 +16,9 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race -gcflags=modernc.org/
 export GORACE ?= atexit_sleep_ms=100
 PACKAGES ?= ./...
 # Tests of processes, which are measured: how soon they take over, how much memory they take. They run as users have them,
-# since under the race detector they take ten times as long and much more, and their limits would have to be as loose; and
-# one package after the other, since a disk that is kept busy by others is not what is to be found out.
-# WHOLE_RACE=1 has them under it all the same, as make soak does.
+# since under the race detector they take ten times as long and much more, and their limits would have to be as loose.
+# WHOLE_RACE=1 has them under it all the same, as make soak does. One package runs after the other: a disk that another one
+# keeps busy is not what is measured.
 WHOLE := /deploy/(endtoend|faults)$$
 WHOLE_RACE ?=
 FUZZTIME ?= 30s

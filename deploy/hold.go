@@ -89,6 +89,9 @@ func (u *laneUse) awaitFree(ctx context.Context, held *postgres.HeldError) error
 		case ctx.Err() != nil: // it may have been cut off
 		case seen != nil:
 			last, since = seen, time.Now()
+			if others, isHeld := errors.AsType[*postgres.HeldError](seen); isHeld {
+				held = others
+			}
 		case time.Since(since) >= holdFree:
 			return nil
 		default:
