@@ -51,6 +51,9 @@ const (
 	steady = time.Second
 	// closeGrace is how long an orderly goodbye may take.
 	closeGrace = 2 * time.Second
+	// leaveGrace is how long the end of one consumer may take, whose connection has others: as long as it takes
+	// to find that the broker is gone.
+	leaveGrace = 2 * consumeHeartbeat
 )
 
 // Config says which broker and how to use it. Zero means the default.

@@ -54,9 +54,9 @@ func NewSubscriber(ctx context.Context, config Config) (*Subscriber, error) {
 // knows of it, or gives up after Config.ConnectTimeout. From then on it goes on over lost connections: what
 // the broker was not told to be acknowledged comes again.
 //
-// When it ends, the broker is told what has been acknowledged and gets everything else back, before the
-// channel is closed; acknowledgements after that are not noticed. Only one subscription of a topic gets
-// messages at a time, the one that came first; the next gets them from the first unacknowledged one on.
+// When it ends, the broker is told what has been acknowledged before the channel is closed, and gets everything else
+// back; acknowledgements after that are not noticed. Only one subscription of a topic gets messages at a time, the one
+// that came first; the next gets them from the first unacknowledged one on.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	queue, err := s.config.queue(topic)
 	if err != nil {

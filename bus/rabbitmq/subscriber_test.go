@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,6 +152,66 @@ func TestTheNextSubscriberBeginsWithWhatTheLastOneHeld(t *testing.T) {
 	got := take(t, second, 2)
 	require.Equal(t, []string{"0", "2"}, ackAll(got), "the one that was acknowledged out of turn does not come again")
 	require.Equal(t, []string{"3", "4", "5", "6"}, append(ackAll(take(t, second, 2)), ackAll(take(t, second, 2))...))
+}
+
+// A busy disk can keep the broker from ending one channel for seconds. A worker that takes lanes over subscribes to all of
+// its own anew at that moment.
+func TestAQueueThatIsSlowToBeLeftKeepsOnlyItselfWaiting(t *testing.T) {
+	t.Parallel()
+	const slow, quick = "lane.0", "lane.1"
+	config := rabbitmqtest.Config(t)
+	publisher := openPublisher(t, config)
+	for _, topic := range []string{slow, quick} {
+		require.NoError(t, publisher.Publish(topic, numbered(1)))
+	}
+	proxy := rabbitmqtest.NewProxy(t, config.URL)
+	config.URL, config.ConnectTimeout = proxy.URL(), time.Minute
+	subscriber := openSubscriber(t, config)
+	ctx, leave := context.WithCancel(t.Context())
+	left, err := subscriber.Subscribe(ctx, slow)
+	require.NoError(t, err)
+	take(t, left, 1)
+	kept, err := subscriber.Subscribe(t.Context(), quick)
+	require.NoError(t, err)
+	held := take(t, kept, 1)[0]
+	answered := make(chan struct{})
+	var once sync.Once
+	proxy.Forget(func(_, class, method uint16) bool {
+		const channel, closeOk = 20, 41
+		ends := class == channel && method == closeOk
+		if ends {
+			once.Do(func() { close(answered) })
+		}
+		return ends
+	})
+
+	leave()
+
+	for open := true; open; {
+		_, open = <-left
+	}
+	<-answered
+	proxy.Forget(nil)
+	again := make(chan []string, 1)
+	go func() {
+		messages, err := subscriber.Subscribe(t.Context(), slow)
+		if err != nil {
+			again <- []string{err.Error()}
+			return
+		}
+		again <- ackAll(take(t, messages, 1))
+	}()
+	const while = 4 * time.Second
+	select {
+	case <-again:
+		require.FailNow(t, "it is asked for again before it was left")
+	case <-held.Context().Done():
+		require.FailNow(t, "the other queue's subscription was interrupted")
+	case <-time.After(while):
+	}
+	require.NoError(t, publisher.Publish(quick, numbered(2)))
+	require.Equal(t, []string{"2"}, ids(take(t, kept, 1)), "the other queue goes on")
+	require.Equal(t, []string{"1"}, <-again, "a broker that never answers is left at last")
 }
 
 func TestHeadersOfAnyKindAreRead(t *testing.T) {

@@ -278,19 +278,34 @@ func (s *subscription) release(session *session, channel *amqp.Channel) {
 			_ = channel.Ack(d.tag, false)
 		}
 	}
-	met := session.limit(closeGrace)
-	_ = channel.Close()
-	met()
 	s.forget()
+	s.leave(session, channel)
 }
 
 // lose gives up a channel. It may still be open: a queue that is deleted takes only its consumers along.
 func (s *subscription) lose(session *session, channel *amqp.Channel) {
 	s.forget()
 	if !channel.IsClosed() {
-		met := session.limit(closeGrace)
+		s.leave(session, channel)
+	}
+}
+
+// leave closes the channel without waiting for the broker, which takes long where its disk is busy. Only who asks for the
+// same queue again waits for that: a worker that takes lanes over is not kept from the others.
+func (s *subscription) leave(session *session, channel *amqp.Channel) {
+	free := func() {}
+	select {
+	case <-s.turn:
+		free = func() { s.turn <- struct{}{} }
+	default: // somebody has begun to ask already
+	}
+	closing := session.run(func() {
+		defer free()
+		defer session.limit(leaveGrace)()
 		_ = channel.Close()
-		met()
+	})
+	if !closing { // the channel went with the session
+		free()
 	}
 }
 

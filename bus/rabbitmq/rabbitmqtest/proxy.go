@@ -25,6 +25,7 @@ type Proxy struct {
 	deaf    bool // what clients say is held back
 	refuse  bool // connections are closed at once
 	closed  bool
+	forgets func(channel, class, method uint16) bool // of the broker's methods, which are lost
 	pairs   map[*pair]bool
 	running sync.WaitGroup
 	heard   atomic.Int64 // bytes from clients
@@ -99,6 +100,23 @@ func (p *Proxy) Freeze(freeze bool) {
 	p.mute, p.deaf = freeze, freeze
 	p.changed.Broadcast()
 	p.mu.Unlock()
+}
+
+// Forget loses those methods of the broker's of which the function says so: a broker that does not answer for one
+// channel while it does for the others. Nil loses none.
+func (p *Proxy) Forget(which func(channel, class, method uint16) bool) {
+	p.mu.Lock()
+	p.forgets = which
+	p.mu.Unlock()
+}
+
+// forgotten tells whether a frame is lost.
+func (p *Proxy) forgotten(frame []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const method = 1
+	return p.forgets != nil && frame[0] == method && len(frame) >= 12 && p.forgets(binary.BigEndian.Uint16(frame[1:]),
+		binary.BigEndian.Uint16(frame[7:]), binary.BigEndian.Uint16(frame[9:]))
 }
 
 // Block tells all clients that the broker takes no messages, as a broker does that runs out of memory; an
@@ -212,7 +230,7 @@ func (p *Proxy) speak(c *pair) {
 			return
 		}
 		p.wait(func() bool { return p.mute })
-		if c.say(frame) != nil {
+		if !p.forgotten(frame) && c.say(frame) != nil {
 			return
 		}
 	}
