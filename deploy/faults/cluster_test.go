@@ -116,20 +116,20 @@ func (c *cluster) logged() {
 	}
 }
 
-// copyLogs keeps what the processes have said so far.
+// copyLogs keeps what the processes, the database and the broker have said so far.
 func (c *cluster) copyLogs(folder string) error {
+	logs := map[string]string{"postgres.log": c.database.Log(), "rabbitmq.log": c.broker.Log()}
 	for _, p := range c.processes() {
-		log, err := os.ReadFile(p.log)
+		logs[filepath.Base(p.log)] = p.log
+	}
+	for name, log := range logs {
+		said, err := os.ReadFile(log)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, filepath.Base(p.log)), log, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), said, 0o600); err != nil {
 			return err
 		}
 	}
-	said, err := os.ReadFile(c.database.Log())
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(folder, "postgres.log"), said, 0o600)
+	return nil
 }

@@ -43,7 +43,7 @@
 //	outcomes.jsonl   the same, as the API tells it
 //	readers.jsonl    what each reader was told of streams (positions) and of its own commands (in words)
 //	published.jsonl  what came to the exchanges doorman.events and doorman.outcomes
-//	*.log            what processes and database said
+//	*.log            what processes, database and broker said
 //
 // Begin with a command that the story names: its line in commands.jsonl says who accepted it when, its ticket leads
 // to the one before, and its lane to whoever worked it then. After a failure the next round has a new deployment;

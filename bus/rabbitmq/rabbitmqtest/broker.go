@@ -28,6 +28,7 @@ type Broker struct {
 	port int
 
 	pidFile string
+	log     string
 }
 
 // NewBroker starts a broker. The end of the test stops it.
@@ -46,7 +47,8 @@ func NewBroker(t testing.TB) *Broker {
 		t.Fatal(err)
 	}
 	ports := freePorts(t, 2)
-	b := &Broker{t: t, port: ports[0], pidFile: filepath.Join(folder, "pid")}
+	logs := filepath.Join(folder, "log")
+	b := &Broker{t: t, port: ports[0], pidFile: filepath.Join(folder, "pid"), log: filepath.Join(logs, "broker.log")}
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nloopback_users = none\nheartbeat = 10\n", b.port)
 	configFile := filepath.Join(folder, "rabbitmq.conf")
 	if err := os.WriteFile(configFile, []byte(config), 0o644); err != nil { //nolint:gosec // as above
@@ -62,7 +64,8 @@ func NewBroker(t testing.TB) *Broker {
 		"RABBITMQ_NODE_PORT="+strconv.Itoa(b.port),
 		"RABBITMQ_DIST_PORT="+strconv.Itoa(ports[1]),
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(folder, "data"),
-		"RABBITMQ_LOG_BASE="+filepath.Join(folder, "log"),
+		"RABBITMQ_LOG_BASE="+logs,
+		"RABBITMQ_LOGS="+b.log,
 		"RABBITMQ_PID_FILE="+b.pidFile,
 		"RABBITMQ_CONFIG_FILE="+configFile,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
@@ -92,6 +95,9 @@ func freePorts(t testing.TB, n int) []int {
 
 // URL is this broker's.
 func (b *Broker) URL() string { return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d", b.port) }
+
+// Log is the file that it writes to. The end of the test takes it away.
+func (b *Broker) Log() string { return b.log }
 
 // Config names this broker.
 func (b *Broker) Config() rabbitmq.Config {
