@@ -66,7 +66,7 @@ func until(t *testing.T, lines *bufio.Scanner, names ...string) {
 // beTold brings about every event that there is, over one connection, and the same by a long poll.
 func beTold(t *testing.T, c *http.Client, base, method, deliver string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	a, b, s := commands.NewID().String(), commands.NewID().String(), "s-"+commands.NewID().String()
 	stream := "tally/" + a

@@ -106,11 +106,11 @@ func TestALaneWhoseQueueDoesNotAnswerLeavesTheOthersBe(t *testing.T) {
 func TestNoLaneWaitsForAnotherOnesQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const patience = 10 * time.Second
+		const givenUp = 10 * time.Second
 		began, confirmed := time.Now(), make(chan time.Duration, 1)
 		r, _ := startPartly(t, newMemory(2), func(p *partly, _ *worker.Config) {
 			p.set(1, true)
-			p.delay = patience
+			p.delay = givenUp
 			env := command(1, onLane(0), "add", commands.Genesis)
 			m := message.NewMessage("0", frame.Append(nil, &env))
 			p.Subscriber.(bus.Publisher).PublishAsync(bus.LaneTopic(0), m, func(err error) {
@@ -119,7 +119,7 @@ func TestNoLaneWaitsForAnotherOnesQueue(t *testing.T) {
 				}
 			})
 		})
-		require.GreaterOrEqual(t, time.Since(began), patience)
+		require.GreaterOrEqual(t, time.Since(began), givenUp)
 		require.Equal(t, "landed@1", r.outcome(id(1)))
 		require.Less(t, <-confirmed, time.Second)
 	})

@@ -156,7 +156,7 @@ func TestAnOrderOutlivesTheWorkerThatHeldIt(t *testing.T) {
 	next.until("it is carried out", func() bool { return next.outcome(id(2)) == "rejected_by_operator" })
 	next.until("its frame is acknowledged", func() bool { return w.broker.left() == 0 })
 	close(hold)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, old.worker.Shutdown(ctx))
 	second.cut()

@@ -104,7 +104,7 @@ func answers(t *testing.T, channel *amqp.Channel, queue string) func(correlation
 	t.Helper()
 	got := map[string]string{}
 	return func(correlation string) string {
-		for until := time.Now().Add(20 * time.Second); got[correlation] == "" && time.Now().Before(until); {
+		for until := time.Now().Add(patience); got[correlation] == "" && time.Now().Before(until); {
 			d, some, err := channel.Get(queue, true)
 			require.NoError(t, err)
 			if !some {

@@ -134,7 +134,7 @@ func TestABlockedConnectionRefusesAtOnce(t *testing.T) {
 	proxy.Mute(true)
 	before := proxy.Heard()
 	answers := publishAsync(publisher, 3)
-	require.Eventually(t, func() bool { return proxy.Heard() > before }, 10*time.Second, time.Millisecond, "the first is written")
+	require.Eventually(t, func() bool { return proxy.Heard() > before }, patience, time.Millisecond, "the first is written")
 
 	proxy.Block("low on memory")
 

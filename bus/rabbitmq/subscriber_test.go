@@ -106,7 +106,7 @@ func TestAcknowledgementsAreGathered(t *testing.T) {
 				<-m.Context().Done()
 			}
 			const word = 21 // the bytes of basic.ack; a heartbeat has 8
-			require.Eventually(t, func() bool { return proxy.Heard() >= heard+c.words*word }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return proxy.Heard() >= heard+c.words*word }, patience, time.Millisecond)
 			require.NoError(t, subscriber.SubscribeInitialize(topic)) // what the broker answers after what it was told
 
 			proxy.Cut()

@@ -111,7 +111,7 @@ func TestAMarkOfAnotherEpochBeginsAtTheEnd(t *testing.T) {
 	url := server(t)
 	lines := chain(2)
 	require.Equal(t, ExitOK, send(t, url, lines[:1]).code)
-	require.Eventually(t, func() bool { return listed(t, url) }, 10*time.Second, 10*time.Millisecond, "the catalog follows the log")
+	require.Eventually(t, func() bool { return listed(t, url) }, time.Minute, 10*time.Millisecond, "the catalog follows the log")
 	tail := startTail(t, url, "--after", "ZZZ-1")
 	said := tail.notes.line(t, "The mark ZZZ-1 is of another log")
 	require.Contains(t, said, "beginning anew at "+mark(t, url))
