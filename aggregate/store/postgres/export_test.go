@@ -15,24 +15,24 @@ func (c Config) KeepingRefused(letters, bytes uint64) Config {
 
 // Unmake takes all migrations back.
 func Unmake(ctx context.Context, config Config) error {
-	provider, db, err := config.withDefaults().goose()
+	s, err := config.withDefaults().schema()
 	if err != nil {
 		return err
 	}
-	defer closeDB(db)
-	_, err = provider.DownTo(ctx, 0)
+	defer s.close()
+	_, err = s.provider.DownTo(ctx, 0)
 	return err
 }
 
 // MigrateTo takes migrations back, or applies them, until the schema is of a version.
 func MigrateTo(ctx context.Context, config Config, version int64) error {
-	provider, db, err := config.withDefaults().goose()
+	s, err := config.withDefaults().schema()
 	if err != nil {
 		return err
 	}
-	defer closeDB(db)
-	if _, err = provider.DownTo(ctx, version); err == nil {
-		_, err = provider.UpTo(ctx, version)
+	defer s.close()
+	if _, err = s.provider.DownTo(ctx, version); err == nil {
+		_, err = s.provider.UpTo(ctx, version)
 	}
 	return err
 }

@@ -37,77 +37,86 @@ type Migration struct {
 // Migrate brings the schema up to what this program needs, and makes the store when there is none. Any
 // number of processes may do so at once: one does the work while the others wait.
 func Migrate(ctx context.Context, config Config) error {
-	config = config.withDefaults()
-	provider, db, err := config.goose()
+	s, err := config.withDefaults().schema()
 	if err != nil {
 		return err
 	}
-	defer closeDB(db)
-	if err := makeSchema(ctx, db, config.Schema); err != nil {
-		return failure("make the schema", err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return failure("migrate", err)
-	}
-	if err := makeStore(ctx, db, config.Lanes); err != nil {
-		return failure("make the store", err)
-	}
-	return nil
+	defer s.close()
+	return s.migrate(ctx)
 }
 
 // MigrationStatus lists all steps that this program knows, in order, and whether they were applied.
 func MigrationStatus(ctx context.Context, config Config) ([]Migration, error) {
-	config = config.withDefaults()
-	provider, db, err := config.goose()
+	s, err := config.withDefaults().schema()
 	if err != nil {
 		return nil, err
 	}
-	defer closeDB(db)
-	applied, err := appliedAt(ctx, db)
+	defer s.close()
+	applied, err := appliedAt(ctx, s.db)
 	if err != nil {
 		return nil, failure("read the migrations", err)
 	}
 	var all []Migration
-	for _, source := range provider.ListSources() {
+	for _, source := range s.provider.ListSources() {
 		at, ok := applied[source.Version]
 		all = append(all, Migration{Version: source.Version, Name: source.Path, Applied: ok, AppliedAt: at})
 	}
 	return all, nil
 }
 
-// goose opens a connection of its own, with the session's schema and without its time-outs: a migration
-// may take long.
-func (c Config) goose() (*goose.Provider, *sql.DB, error) {
+// schema is what a program looks at and brings up to date before it uses a store.
+type schema struct {
+	config   Config
+	db       *sql.DB
+	provider *goose.Provider
+}
+
+// schema has a connection of its own once it is asked something, with the session's schema and without its time-outs: a
+// migration may take long.
+func (c Config) schema() (*schema, error) {
 	if err := c.Validate(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	pool, err := c.pool(1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	conn := pool.ConnConfig
 	conn.RuntimeParams = map[string]string{"search_path": conn.RuntimeParams["search_path"],
 		"application_name": "doorman migrations"}
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return nil, nil, fmt.Errorf("postgres: %w", err)
+		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	// The lock is asked for once a second, for five minutes.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID(c.Schema)), lock.WithLockTimeout(1, 300))
 	if err != nil {
-		return nil, nil, fmt.Errorf("postgres: %w", err)
+		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	db := stdlib.OpenDB(*conn)
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker),
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
-	return provider, db, nil
+	return &schema{c, db, provider}, nil
 }
 
-// closeDB ends the connections of a migration; they have nothing left to say.
-func closeDB(db *sql.DB) { _ = db.Close() }
+// close ends the connection, which has nothing left to say.
+func (s *schema) close() { _ = s.db.Close() }
+
+func (s *schema) migrate(ctx context.Context) error {
+	if err := makeSchema(ctx, s.db, s.config.Schema); err != nil {
+		return failure("make the schema", err)
+	}
+	if _, err := s.provider.Up(ctx); err != nil {
+		return failure("migrate", err)
+	}
+	if err := makeStore(ctx, s.db, s.config.Lanes); err != nil {
+		return failure("make the store", err)
+	}
+	return nil
+}
 
 // lockID is of the schema, so that stores in one database do not wait for each other.
 func lockID(schema string) int64 {
@@ -174,33 +183,28 @@ func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 }
 
 // check compares what is in the database with what this program needs, and reads the identity.
-func check(ctx context.Context, config Config) (identity, error) {
-	provider, db, err := config.goose()
-	if err != nil {
-		return identity{}, err
-	}
-	defer closeDB(db)
-	applied, err := appliedAt(ctx, db)
+func (s *schema) check(ctx context.Context) (identity, error) {
+	applied, err := appliedAt(ctx, s.db)
 	if err != nil {
 		return identity{}, failure("read the migrations", err)
 	}
-	if err := compare(config.Schema, provider.ListSources(), applied); err != nil {
+	if err := compare(s.config.Schema, s.provider.ListSources(), applied); err != nil {
 		return identity{}, err
 	}
 	var known identity
-	err = db.QueryRowContext(ctx, `select epoch, lanes, generation from meta`).
+	err = s.db.QueryRowContext(ctx, `select epoch, lanes, generation from meta`).
 		Scan(&known.Epoch, &known.Lanes, &known.generation)
 	if errors.Is(err, sql.ErrNoRows) {
 		return identity{}, fmt.Errorf("%w: schema %q was not filled to the end: run doorman migrate up again",
-			store.ErrSchema, config.Schema)
+			store.ErrSchema, s.config.Schema)
 	}
 	if err != nil {
 		return identity{}, failure("read the identity", err)
 	}
-	if config.Lanes != 0 && config.Lanes != known.Lanes {
+	if s.config.Lanes != 0 && s.config.Lanes != known.Lanes {
 		return identity{}, fmt.Errorf("%w: schema %q has %d lanes and %d are configured: configure %d, "+
 			"or change the number with 'doorman lanes set'",
-			store.ErrSchema, config.Schema, known.Lanes, config.Lanes, known.Lanes)
+			store.ErrSchema, s.config.Schema, known.Lanes, s.config.Lanes, known.Lanes)
 	}
 	return known, nil
 }

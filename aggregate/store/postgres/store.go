@@ -37,12 +37,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 }
 
 func open(ctx context.Context, config Config) (*Store, error) {
-	if config.Migrate {
-		if err := Migrate(ctx, config); err != nil {
-			return nil, err
-		}
-	}
-	known, err := check(ctx, config)
+	known, err := prepare(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +52,21 @@ func open(ctx context.Context, config Config) (*Store, error) {
 	}
 	s.numbers = &numbers{pool: s.reads}
 	return s, nil
+}
+
+// prepare migrates the schema if it is to, and says what store is in it.
+func prepare(ctx context.Context, config Config) (identity, error) {
+	s, err := config.schema()
+	if err != nil {
+		return identity{}, err
+	}
+	defer s.close()
+	if config.Migrate {
+		if err := s.migrate(ctx); err != nil {
+			return identity{}, err
+		}
+	}
+	return s.check(ctx)
 }
 
 // identity is what this process goes by.

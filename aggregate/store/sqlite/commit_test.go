@@ -8,11 +8,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store"
 	"github.com/ticketed/doorman/aggregate/store/sqlite"
+	"github.com/ticketed/doorman/aggregate/store/sqlite/engine"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -118,15 +121,21 @@ func staysShort(t *testing.T, commits, size int) {
 	stop := make(chan struct{})
 	var reading sync.WaitGroup
 	for range 4 {
+		conn, err := engine.Open(filepath.Join(dir, "doorman.db"), engine.Options{})
+		require.NoError(t, err)
 		reading.Go(func() {
-			for {
+			for over := false; !over; {
+				assert.NoError(t, conn.Exec("begin"))
+				_, err := conn.Int("select count(*) from sqlite_master")
+				assert.NoError(t, err)
 				select {
 				case <-stop:
-					return
-				default:
-					_, _ = s.Log(context.Background(), 0, 10)
+					over = true
+				case <-time.After(150 * time.Millisecond): // longer than a checkpoint in the background waits
 				}
+				assert.NoError(t, conn.Exec("commit"))
 			}
+			assert.NoError(t, conn.Close())
 		})
 	}
 	data := bytes.Repeat([]byte("x"), size)

@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,21 +38,39 @@ func URL() string {
 func Schema(t testing.TB) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
-	Connect(t) // so that a missing server is told here, in words
+	if err := house.exec("select 1"); err != nil {
+		missing(t, err)
+	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, URL())
-		if err != nil {
-			t.Errorf("the schema %s stays behind: %v", name, err)
-			return
-		}
-		defer func() { _ = conn.Close(ctx) }()
-		if _, err := conn.Exec(ctx, "drop schema if exists "+name+" cascade"); err != nil {
+		if err := house.exec("drop schema if exists " + name + " cascade"); err != nil {
 			t.Errorf("the schema %s stays behind: %v", name, err)
 		}
 	})
 	return name
+}
+
+// keeper has one connection for all tests of a process: on a slow machine each costs the server as much as a whole schema.
+type keeper struct {
+	mu   sync.Mutex
+	conn *pgx.Conn
+}
+
+var house keeper
+
+func (k *keeper) exec(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn == nil || k.conn.IsClosed() {
+		conn, err := pgx.Connect(ctx, URL())
+		if err != nil {
+			return err
+		}
+		k.conn = conn
+	}
+	_, err := k.conn.Exec(ctx, sql)
+	return err
 }
 
 // Connect gives a connection of the test's own, to look at tables and hold locks with. The end of the
@@ -62,9 +81,14 @@ func Connect(t testing.TB) *pgx.Conn {
 	defer cancel()
 	conn, err := pgx.Connect(ctx, URL())
 	if err != nil {
-		t.Fatalf("This test needs Postgres, and none answers at the address in %s (by default %s): "+
-			"run it with `make test`, which starts one. %v", Variable, defaultURL, err)
+		missing(t, err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
+}
+
+func missing(t testing.TB, err error) {
+	t.Helper()
+	t.Fatalf("This test needs Postgres, and none answers at the address in %s (by default %s): "+
+		"run it with `make test`, which starts one. %v", Variable, defaultURL, err)
 }
