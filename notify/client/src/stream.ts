@@ -340,9 +340,10 @@ export class Stream<S = any> extends View<S> {
     // What was sent before this was read follows it.
     if (mine[0] && acts.length) mine[0].ticket = acts.at(-1)!.id;
     for (const a of acts) {
-      // What it followed goes under another id since before the reload. The ticket of one that was not sent may be somebody
-      // else's, whose action can be gone; people are asked then.
-      if (a.tries && loose(a) && !this.#find(a.ticket!)) this.#leave(a.ticket!, false);
+      // What it followed landed before the reload, or goes under another id since, as only what arrival order decides for
+      // was left alone then. The ticket of one that was not sent may be somebody else's, whose action can be gone; people
+      // are asked then.
+      if (a.tries && !this.#find(a.ticket!)) this.#leave(a.ticket!, !loose(a));
       if (a.old && !a.tries && !a.held) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
     }
     this.#open();

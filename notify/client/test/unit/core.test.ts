@@ -261,6 +261,22 @@ test('what follows an action that got another id before a reload follows it stil
   assert.notEqual(stream._chain[1]!.id, b!.id);
 });
 
+test('what followed an action that landed late, just before a reload, follows it still', () => {
+  const before = begin({ fresh: true });
+  before.send('a');
+  before.send('b');
+  const [a, b] = before.stream._chain;
+  for (const act of [a!, b!]) before.stream._handed(act);
+  before.stream._landed(a!.id, 1);
+  const { stream } = begin();
+  stream._restore(before.stream._save());
+  stream._rejected(b!.id, { reason: 'predecessor_missing' });
+  const [again] = stream._chain;
+  assert.equal(again!.ticket, a!.id);
+  assert.notEqual(again!.id, b!.id);
+  assert.equal(again!.rej, undefined);
+});
+
 test('what was not sent before a reload and followed an action of somebody else that is gone is for people to decide', () => {
   const before = begin({ fresh: true });
   before.send('a', { policy: 'session' });
