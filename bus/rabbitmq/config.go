@@ -51,9 +51,10 @@ const (
 	steady = time.Second
 	// closeGrace is how long an orderly goodbye may take.
 	closeGrace = 2 * time.Second
-	// leaveGrace is how long the end of one consumer may take, whose connection has others: as long as it takes
-	// to find that the broker is gone.
-	leaveGrace = 2 * consumeHeartbeat
+	// leaveGrace is how long the end of one consumer may take, whose connection has others that are cut with it: less
+	// than who subscribes to its queue again waits (ConnectTimeout), and than a lane may bring nothing before what waits
+	// on it grows no older (worker.Config.HeldBack).
+	leaveGrace = 8 * time.Second
 )
 
 // Config says which broker and how to use it. Zero means the default.

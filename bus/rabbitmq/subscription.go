@@ -157,7 +157,7 @@ func (s *subscription) open(session *session) (*amqp.Channel, <-chan amqp.Delive
 	case <-s.ctx.Done():
 		session.run(func() { // what comes too late is given back
 			if o := <-answer; o.err == nil {
-				_ = o.channel.Close()
+				s.leave(session, o.channel)
 			}
 		})
 		return nil, nil, context.Cause(s.ctx)
@@ -291,7 +291,7 @@ func (s *subscription) lose(session *session, channel *amqp.Channel) {
 }
 
 // leave closes the channel without waiting for the broker, which takes long where its disk is busy. Only who asks for the
-// same queue again waits for that: a worker that takes lanes over is not kept from the others.
+// same queue after that waits for it: a worker that takes lanes over is not kept from the others.
 func (s *subscription) leave(session *session, channel *amqp.Channel) {
 	free := func() {}
 	select {

@@ -5,6 +5,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -122,14 +123,13 @@ func (c *cluster) copyLogs(folder string) error {
 	for _, p := range c.processes() {
 		logs[filepath.Base(p.log)] = p.log
 	}
+	var failed error
 	for name, log := range logs {
 		said, err := os.ReadFile(log)
-		if err != nil {
-			return err
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), said, 0o600)
 		}
-		if err := os.WriteFile(filepath.Join(folder, name), said, 0o600); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, err)
 	}
-	return nil
+	return failed
 }

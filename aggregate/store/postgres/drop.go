@@ -9,7 +9,7 @@ import (
 // Drop removes the schema with everything in it, for ever; none at all is fine. It is for stores that
 // were made to be thrown away: those of tests and of measurements.
 func Drop(ctx context.Context, config Config) error {
-	s, err := config.withDefaults().schema()
+	s, err := config.withDefaults().openSchema()
 	if err != nil {
 		return err
 	}

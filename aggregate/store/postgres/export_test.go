@@ -15,7 +15,7 @@ func (c Config) KeepingRefused(letters, bytes uint64) Config {
 
 // Unmake takes all migrations back.
 func Unmake(ctx context.Context, config Config) error {
-	s, err := config.withDefaults().schema()
+	s, err := config.withDefaults().openSchema()
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func Unmake(ctx context.Context, config Config) error {
 
 // MigrateTo takes migrations back, or applies them, until the schema is of a version.
 func MigrateTo(ctx context.Context, config Config, version int64) error {
-	s, err := config.withDefaults().schema()
+	s, err := config.withDefaults().openSchema()
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ type Migration struct {
 // Migrate brings the schema up to what this program needs, and makes the store when there is none. Any
 // number of processes may do so at once: one does the work while the others wait.
 func Migrate(ctx context.Context, config Config) error {
-	s, err := config.withDefaults().schema()
+	s, err := config.withDefaults().openSchema()
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func Migrate(ctx context.Context, config Config) error {
 
 // MigrationStatus lists all steps that this program knows, in order, and whether they were applied.
 func MigrationStatus(ctx context.Context, config Config) ([]Migration, error) {
-	s, err := config.withDefaults().schema()
+	s, err := config.withDefaults().openSchema()
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +71,9 @@ type schema struct {
 	provider *goose.Provider
 }
 
-// schema has a connection of its own once it is asked something, with the session's schema and without its time-outs: a
+// openSchema makes a connection once something is asked, with the session's schema and without its time-outs: a
 // migration may take long.
-func (c Config) schema() (*schema, error) {
+func (c Config) openSchema() (*schema, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func open(ctx context.Context, config Config) (*Store, error) {
 
 // prepare migrates the schema if it is to, and says what store is in it.
 func prepare(ctx context.Context, config Config) (identity, error) {
-	s, err := config.schema()
+	s, err := config.openSchema()
 	if err != nil {
 		return identity{}, err
 	}

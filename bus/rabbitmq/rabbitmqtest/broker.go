@@ -71,10 +71,8 @@ func NewBroker(t testing.TB) *Broker {
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1",
 	)
-	t.Cleanup(func() {
-		b.Kill() // for nobody needs what it has, and rabbitmqctl takes seconds
-		_ = os.RemoveAll(folder)
-	})
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	t.Cleanup(b.Kill) // for nobody needs what it has, and rabbitmqctl takes seconds
 	b.Start()
 	return b
 }

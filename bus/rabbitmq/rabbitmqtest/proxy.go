@@ -25,7 +25,7 @@ type Proxy struct {
 	deaf    bool // what clients say is held back
 	refuse  bool // connections are closed at once
 	closed  bool
-	forgets func(channel, class, method uint16) bool // of the broker's methods, which are lost
+	forgets func(class, method uint16) bool // of the broker's methods, which are lost
 	pairs   map[*pair]bool
 	running sync.WaitGroup
 	heard   atomic.Int64 // bytes from clients
@@ -102,9 +102,9 @@ func (p *Proxy) Freeze(freeze bool) {
 	p.mu.Unlock()
 }
 
-// Forget loses those methods of the broker's of which the function says so: a broker that does not answer for one
-// channel while it does for the others. Nil loses none.
-func (p *Proxy) Forget(which func(channel, class, method uint16) bool) {
+// Forget loses those methods of the broker's of which the function says so, as a broker does not answer one request while
+// it answers others. Nil loses none.
+func (p *Proxy) Forget(which func(class, method uint16) bool) {
 	p.mu.Lock()
 	p.forgets = which
 	p.mu.Unlock()
@@ -115,8 +115,8 @@ func (p *Proxy) forgotten(frame []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	const method = 1
-	return p.forgets != nil && frame[0] == method && len(frame) >= 12 && p.forgets(binary.BigEndian.Uint16(frame[1:]),
-		binary.BigEndian.Uint16(frame[7:]), binary.BigEndian.Uint16(frame[9:]))
+	return p.forgets != nil && frame[0] == method && len(frame) >= 12 &&
+		p.forgets(binary.BigEndian.Uint16(frame[7:]), binary.BigEndian.Uint16(frame[9:]))
 }
 
 // Block tells all clients that the broker takes no messages, as a broker does that runs out of memory; an

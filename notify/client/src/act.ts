@@ -154,6 +154,8 @@ export interface Act {
   final?: 'rejected' | 'refused';
   /** The root with which it was rolled back. */
   held?: Act;
+  /** What is known of its predecessor since before a reload: whether that landed, or its id was given up. */
+  left?: boolean;
   /** It is kept from before a reload and older than allowed. */
   old?: boolean;
   handles: Handle[];
@@ -203,7 +205,7 @@ export function envelope(stream: string, a: Act, actor?: string): string {
 }
 
 /** An act as it is kept. */
-export function save(a: Act): Saved {
+export function save(a: Act, left?: boolean): Saved {
   const { id, ticket, type, text, policy, session, at, pin, calm, tries, murk, sour, ok, rej, final } = a;
-  return { id, ticket, type, text, policy, session, at, pin, calm, tries, murk: murk || a.busy, sour, ok, rej, final, held: a.held?.id };
+  return { id, ticket, type, text, policy, session, at, pin, calm, tries, murk: murk || a.busy, sour, ok, rej, final, held: a.held?.id, left };
 }

@@ -8,7 +8,7 @@ import { View } from './view.ts';
 
 /** So often an action is sent again silently. A log that lost what it had told would have it go on for ever. */
 const SILENT = 9;
-/** Ids that are not in the chain any more and whether they landed; so many, the newest. */
+/** Own ids that have landed, or were given up; so many, the newest. */
 const LEFT = 512;
 /** Commands past the oldest one that the server has not accepted. */
 const WINDOW = 128;
@@ -132,6 +132,7 @@ export class Stream<S = any> extends View<S> {
     const a = this.#heard(id);
     if (!a) return;
     a.version = version;
+    this.#leave(id, true);
     this.#end(a, { status: 'landed', id, version, position });
     this._settle();
   }
@@ -146,6 +147,7 @@ export class Stream<S = any> extends View<S> {
     const a = this.#heard(id);
     if (!a) return;
     const before = a.ticket == a.id ? undefined : this.#find(a.ticket!);
+    const left = this.#left.get(a.ticket!);
     const { reason } = why;
     if (a.sour && reason == 'id_conflict') return; // It had arrived.
     if (a.sour && reason == 'self_ticket') this.#turnedAway(a, a.sour, 'refused');
@@ -155,12 +157,12 @@ export class Stream<S = any> extends View<S> {
     } else if (reason == 'predecessor_rejected' && before && before.version == null) {
       a.next = Infinity; // That of its predecessor is on its way.
     } else if (a.again! >= SILENT) this.#turnedAway(a, why, 'rejected');
-    else if (!before && this.#left.has(a.ticket!) && /^predecessor|_full$/.test(reason)) {
+    else if (!before && left != null && /^predecessor|_full$/.test(reason)) {
       // What it followed has landed meanwhile, goes under another id now, or was given up.
       const prev = this._chain[this._chain.indexOf(a) - 1];
-      if (prev?.held) hold(this._chain, prev.held, a);
+      if (prev?.held && !left) hold(this._chain, prev.held, a);
       else {
-        if (!this.#left.get(a.ticket!)) a.ticket = prev?.id ?? this._base;
+        if (!left) a.ticket = prev?.id ?? this._base;
         this.#again(a, reason);
       }
     } else if ((reason == 'predecessor_missing' || reason == 'parking_full') && before) this.#again(a, reason);
@@ -311,7 +313,6 @@ export class Stream<S = any> extends View<S> {
     this._view = undefined;
     const gone = this._chain.filter((a) => this._reached(a));
     if (gone.length) this._chain = this._chain.filter((a) => !this._reached(a));
-    for (const a of gone) this.#leave(a.id, true);
     // A ticket of our own that is newest now had no foreign event before it, unless nobody looked.
     if (rose && !gone.some((a) => a.id == s.ticket && !loose(a))) this._era++;
     if (!this._chain.length && s.version > this._based) this.#rebase(s.ticket, s.version);
@@ -329,7 +330,7 @@ export class Stream<S = any> extends View<S> {
 
   /** What is to be kept over a reload. @internal */
   _save(): Saved[] {
-    return this._chain.filter((a) => a.version == null).map(save);
+    return this._chain.filter((a) => a.version == null).map((a) => save(a, this.#left.get(a.ticket!)));
   }
 
   /** Goes on with what was left behind by a reload. @internal */
@@ -340,10 +341,7 @@ export class Stream<S = any> extends View<S> {
     // What was sent before this was read follows it.
     if (mine[0] && acts.length) mine[0].ticket = acts.at(-1)!.id;
     for (const a of acts) {
-      // What it followed landed before the reload, or goes under another id since, as only what arrival order decides for
-      // was left alone then. The ticket of one that was not sent may be somebody else's, whose action can be gone; people
-      // are asked then.
-      if (a.tries && !this.#find(a.ticket!)) this.#leave(a.ticket!, !loose(a));
+      if (a.left != null) this.#leave(a.ticket!, a.left);
       if (a.old && !a.tries && !a.held) this.#turnedAway(a, { reason: 'too_old' }, 'rejected');
     }
     this.#open();

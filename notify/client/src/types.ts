@@ -86,6 +86,8 @@ export interface Saved {
   rej?: Rejection;
   final?: 'rejected' | 'refused';
   held?: string;
+  /** It follows an own action that is in the chain no more: whether that landed; otherwise its id was given up. */
+  left?: boolean;
 }
 
 /** What is told of a POST: its status, 0 when nothing was heard, and how long to stay away. */

@@ -38,38 +38,40 @@ func URL() string {
 func Schema(t testing.TB) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
-	if err := house.exec("select 1"); err != nil {
+	if err := tell("select 1"); err != nil {
 		missing(t, err)
 	}
 	t.Cleanup(func() {
-		if err := house.exec("drop schema if exists " + name + " cascade"); err != nil {
+		if err := tell("drop schema if exists " + name + " cascade"); err != nil {
 			t.Errorf("the schema %s stays behind: %v", name, err)
 		}
 	})
 	return name
 }
 
-// keeper has one connection for all tests of a process: on a slow machine each costs the server as much as a whole schema.
-type keeper struct {
+// shared is one connection for all tests of a process: on a slow machine each costs the server as much as a whole schema.
+var shared struct {
 	mu   sync.Mutex
 	conn *pgx.Conn
 }
 
-var house keeper
-
-func (k *keeper) exec(sql string) error {
+// tell makes the connection anew when it was lost since it was used last.
+func tell(sql string) error {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.conn == nil || k.conn.IsClosed() {
-		conn, err := pgx.Connect(ctx, URL())
-		if err != nil {
+	if shared.conn != nil {
+		if _, err := shared.conn.Exec(ctx, sql); !shared.conn.IsClosed() {
 			return err
 		}
-		k.conn = conn
 	}
-	_, err := k.conn.Exec(ctx, sql)
+	conn, err := pgx.Connect(ctx, URL())
+	if err != nil {
+		return err
+	}
+	shared.conn = conn
+	_, err = conn.Exec(ctx, sql)
 	return err
 }
 

@@ -252,7 +252,7 @@ test('what follows an action that got another id before a reload follows it stil
   before.send('b', { policy: 'session' });
   for (const act of before.stream._chain) before.stream._handed(act);
   const [a, b] = before.stream._save();
-  b!.ticket = 'what a was called';
+  Object.assign(b!, { ticket: 'what a was called', left: false });
   const { stream } = begin({ fresh: true });
   stream._restore([a!, b!]);
   stream._rejected(b!.id, { reason: 'predecessor_missing' });
@@ -274,7 +274,43 @@ test('what followed an action that landed late, just before a reload, follows it
   const [again] = stream._chain;
   assert.equal(again!.ticket, a!.id);
   assert.notEqual(again!.id, b!.id);
-  assert.equal(again!.rej, undefined);
+  assert.equal(stream.conflict, undefined, 'there is nothing to decide');
+});
+
+test('so it does after yet another reload, and behind a conflict of another tab', () => {
+  const before = begin({ fresh: true });
+  before.send('a');
+  before.send('b');
+  const [a, b] = before.stream._chain;
+  for (const act of [a!, b!]) before.stream._handed(act);
+  before.stream._landed(a!.id, 1);
+  const between = begin().stream;
+  between._restore(before.stream._save());
+  const other = begin({ fresh: true });
+  other.send('c');
+  const [c] = other.stream._chain;
+  other.stream._handed(c!);
+  other.stream._rejected(c!.id, { reason: 'refused' });
+  const [kept] = other.stream._save();
+  const { stream } = begin();
+  stream._restore([{ ...kept!, id: 'c', held: 'c' }, ...between._save()]);
+  stream._rejected(b!.id, { reason: 'predecessor_missing' });
+  assert.equal(stream._chain[0]!.rej!.reason, 'refused');
+  assert.equal(stream._chain[1]!.ticket, a!.id);
+  assert.equal(stream._chain[1]!.held, undefined, 'it is no part of that conflict');
+});
+
+test('people decide about what followed an action of somebody else that is gone, also after a reload', () => {
+  const before = begin();
+  before.other('x');
+  before.send('a');
+  const [a] = before.stream._chain;
+  for (let ms = 0; ms < 100 && !a!.tries; ms++) before.stage.time.pass(1);
+  assert.deepEqual([a!.ticket, a!.tries], ['bob-x', 1]);
+  const { stream } = begin();
+  stream._restore(before.stream._save());
+  stream._rejected(a!.id, { reason: 'predecessor_missing' });
+  assert.equal(stream._chain[0]!.final, 'rejected');
 });
 
 test('what was not sent before a reload and followed an action of somebody else that is gone is for people to decide', () => {
