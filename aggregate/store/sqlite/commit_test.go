@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,20 +124,7 @@ func staysShort(t *testing.T, commits, size int) {
 	for range 4 {
 		conn, err := engine.Open(filepath.Join(dir, "doorman.db"), engine.Options{})
 		require.NoError(t, err)
-		reading.Go(func() {
-			for over := false; !over; {
-				assert.NoError(t, conn.Exec("begin"))
-				_, err := conn.Int("select count(*) from sqlite_master")
-				assert.NoError(t, err)
-				select {
-				case <-stop:
-					over = true
-				case <-time.After(150 * time.Millisecond): // longer than a checkpoint in the background waits
-				}
-				assert.NoError(t, conn.Exec("commit"))
-			}
-			assert.NoError(t, conn.Close())
-		})
+		reading.Go(func() { assert.NoError(t, errors.Join(readOnAndOn(conn, stop), conn.Close())) })
 	}
 	data := bytes.Repeat([]byte("x"), size)
 	for range commits {
@@ -149,6 +137,27 @@ func staysShort(t *testing.T, commits, size int) {
 	require.NoError(t, err)
 	require.Less(t, log.Size(), int64(128<<20), "%d MB were written", 5*commits*size>>20)
 	require.NoError(t, sound(s, 6))
+}
+
+// readOnAndOn has one read after another, each longer than a checkpoint in the background waits for it.
+func readOnAndOn(conn *engine.Conn, stop <-chan struct{}) error {
+	for {
+		if err := conn.Exec("begin"); err != nil {
+			return err
+		}
+		if _, err := conn.Int("select count(*) from sqlite_master"); err != nil {
+			return err
+		}
+		over := false
+		select {
+		case <-stop:
+			over = true
+		case <-time.After(150 * time.Millisecond):
+		}
+		if err := conn.Exec("commit"); err != nil || over {
+			return err
+		}
+	}
 }
 
 // After a crash no more than one and a half sweeps' worth of outcomes, and a batch, are read again.
