@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs Doorman as three processes on this machine: a gateway at 127.0.0.1:8080 and two workers. They use the
 # Postgres and RabbitMQ that DOORMAN_POSTGRES_URL and DOORMAN_RABBITMQ_URL name; without these, those that
-# deploy/services.sh finds or starts. Ctrl-C stops all three, as does the end of any of them.
+# deploy/services.sh finds or starts. Ctrl-C stops all three. When a worker ends, as when it is killed, the other one goes
+# on with its lanes; the end of the gateway or of both workers stops everything.
 #
 #   deploy/run-distributed.sh [arguments of 'doorman serve' for all of them]
 set -euo pipefail
@@ -25,12 +26,14 @@ prefixed() {
 
 # start NAME PORT ROLES: one process, whose lines begin with its name.
 pids=()
+declare -A names
 start() {
   local name=$1 port=$2 roles=$3
   shift 3
   bin/doorman serve --roles "$roles" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$((port + 1))" "$@" \
     > >(prefixed "$name") 2> >(prefixed "$name" >&2) &
   pids+=($!)
+  names[$!]=$name
 }
 
 stop() {
@@ -50,4 +53,17 @@ trap stop EXIT
 start gateway 8080 gateway "$@"
 start "worker1" 8082 worker,projector "$@"
 start "worker2" 8084 worker,projector "$@"
-wait -n
+gateway=${pids[0]}
+while true; do
+  status=0
+  wait -n -p ended "${pids[@]}" || status=$?
+  if [[ $ended == "$gateway" || ${#pids[@]} -le 2 ]]; then
+    exit "$status"
+  fi
+  echo "${names[$ended]} has ended with status $status; the others go on" >&2
+  left=()
+  for pid in "${pids[@]}"; do
+    [[ $pid == "$ended" ]] || left+=("$pid")
+  done
+  pids=("${left[@]}")
+done
