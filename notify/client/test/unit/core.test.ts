@@ -248,44 +248,48 @@ for (const [how, end] of Object.entries({
 
 test('what follows an action that got another id before a reload follows it still', () => {
   const before = begin({ fresh: true });
+  before.send('first');
   before.send('a');
   before.send('b', { policy: 'session' });
   for (const act of before.stream._chain) before.stream._handed(act);
-  const [a, b] = before.stream._save();
-  Object.assign(b!, { ticket: 'what a was called', left: false });
+  const old = before.stream._chain[1]!.id;
+  before.stream._rejected(old, { reason: 'predecessor_missing' });
+  const [first, a, b] = before.stream._save();
+  assert.equal(b!.ticket, old, 'it may have landed, so it is left alone');
   const { stream } = begin({ fresh: true });
-  stream._restore([a!, b!]);
+  stream._restore([first!, a!, b!]);
   stream._rejected(b!.id, { reason: 'predecessor_missing' });
   assert.equal(stream.conflict, undefined, 'there is nothing to decide');
-  assert.deepEqual(stream._chain.map((act) => act.ticket), ['genesis', a!.id]);
-  assert.notEqual(stream._chain[1]!.id, b!.id);
+  assert.deepEqual(stream._chain.map((act) => act.ticket), ['genesis', first!.id, a!.id]);
+  assert.notEqual(stream._chain[2]!.id, b!.id);
 });
 
+/** Two actions of a page, of which the first has landed; the second left before that. */
+const landedLate = () => {
+  const { stream, send } = begin({ fresh: true });
+  send('a');
+  send('b');
+  const [a, b] = stream._chain;
+  for (const act of [a!, b!]) stream._handed(act);
+  stream._landed(a!.id, 1);
+  return { saved: stream._save(), a: a!, b: b! };
+};
+
 test('what followed an action that landed late, just before a reload, follows it still', () => {
-  const before = begin({ fresh: true });
-  before.send('a');
-  before.send('b');
-  const [a, b] = before.stream._chain;
-  for (const act of [a!, b!]) before.stream._handed(act);
-  before.stream._landed(a!.id, 1);
+  const { saved, a, b } = landedLate();
   const { stream } = begin();
-  stream._restore(before.stream._save());
-  stream._rejected(b!.id, { reason: 'predecessor_missing' });
+  stream._restore(saved);
+  stream._rejected(b.id, { reason: 'predecessor_missing' });
   const [again] = stream._chain;
-  assert.equal(again!.ticket, a!.id);
-  assert.notEqual(again!.id, b!.id);
+  assert.equal(again!.ticket, a.id);
+  assert.notEqual(again!.id, b.id);
   assert.equal(stream.conflict, undefined, 'there is nothing to decide');
 });
 
 test('so it does after yet another reload, and behind a conflict of another tab', () => {
-  const before = begin({ fresh: true });
-  before.send('a');
-  before.send('b');
-  const [a, b] = before.stream._chain;
-  for (const act of [a!, b!]) before.stream._handed(act);
-  before.stream._landed(a!.id, 1);
+  const { saved, a, b } = landedLate();
   const between = begin().stream;
-  between._restore(before.stream._save());
+  between._restore(saved);
   const other = begin({ fresh: true });
   other.send('c');
   const [c] = other.stream._chain;
@@ -294,9 +298,9 @@ test('so it does after yet another reload, and behind a conflict of another tab'
   const [kept] = other.stream._save();
   const { stream } = begin();
   stream._restore([{ ...kept!, id: 'c', held: 'c' }, ...between._save()]);
-  stream._rejected(b!.id, { reason: 'predecessor_missing' });
+  stream._rejected(b.id, { reason: 'predecessor_missing' });
   assert.equal(stream._chain[0]!.rej!.reason, 'refused');
-  assert.equal(stream._chain[1]!.ticket, a!.id);
+  assert.equal(stream._chain[1]!.ticket, a.id);
   assert.equal(stream._chain[1]!.held, undefined, 'it is no part of that conflict');
 });
 
