@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
@@ -18,15 +19,19 @@ import (
 
 // returned publishes a frame as one that has come back so often.
 func (r *rig) returned(times int, envelopes ...commands.Envelope) chan error {
+	confirmed := make(chan error, 1)
+	r.bus.PublishAsync(bus.LaneTopic(0), cameBack(times, envelopes...), func(err error) { confirmed <- err })
+	return confirmed
+}
+
+func cameBack(times int, envelopes ...commands.Envelope) *message.Message {
 	var payload []byte
 	for i := range envelopes {
 		payload = frame.Append(payload, &envelopes[i])
 	}
 	m := message.NewMessage("m", payload)
 	m.Metadata.Set(bus.DeliveriesKey, strconv.Itoa(times))
-	confirmed := make(chan error, 1)
-	r.bus.PublishAsync(bus.LaneTopic(0), m, func(err error) { confirmed <- err })
-	return confirmed
+	return m
 }
 
 // suspects counts what is noted, as if so many processes had noted an id before.
@@ -93,28 +98,30 @@ func TestAFrameThatKeepsComingBackIsJudgedInSmallerAndSmallerParts(t *testing.T)
 // After an outage there are many small frames that were handed on a few times, and none of them is to blame.
 func TestFramesThatCameBackAsOftenAreJudgedTogether(t *testing.T) {
 	t.Parallel()
-	m := newMemory(1)
-	begun, hold := make(chan struct{}, 1), make(chan struct{})
-	m.before = func(*store.Batch) (error, bool) {
-		select {
-		case begun <- struct{}{}:
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(1)
+		hold := make(chan struct{})
+		m.before = func(*store.Batch) (error, bool) {
+			<-hold
+			return nil, false
 		}
-		<-hold
-		return nil, false
-	}
-	r := start(t, m, nil)
-	sent := []chan error{r.returned(0, command(500, "b", "add", commands.Genesis))}
-	<-begun // the rest waits for it
-	for _, returns := range []int{2, 3} {
-		for n := range 64 {
-			stream := string(rune('c'+returns)) + strconv.Itoa(n)
-			sent = append(sent, r.returned(returns, command(1000*returns+2*n+1, stream, "add", commands.Genesis)))
+		messages := make(byHand)
+		r := start(t, m, func(c *worker.Config) { c.Subscriber = messages })
+		first := cameBack(0, command(500, "b", "add", commands.Genesis))
+		messages <- first
+		synctest.Wait() // the rest comes while it is being committed
+		frames := []*message.Message{first}
+		for n, env := range chainOf(128) {
+			frames = append(frames, cameBack(2+n/64, env))
+			messages <- frames[n+1]
 		}
-	}
-	close(hold)
-	r.await(sent)
-	require.LessOrEqual(t, len(r.commits()), 1+64/8, "64 of one command each together, and 32 at a time")
+		synctest.Wait()
+		close(hold)
+		for _, m := range frames {
+			<-m.Acked()
+		}
+		require.Equal(t, []int{1, 64, 32, 32}, r.commits(), "64 of one command each together, and 32 at a time")
+	})
 }
 
 // DESIGN section 7: "and the culprit ends failed".
