@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 	"github.com/ticketed/doorman/commands"
 )
 
@@ -27,7 +28,7 @@ func TestPostgresGoesAwayAndComesBack(t *testing.T) {
 	})
 	t.Run("the server crashes", func(t *testing.T) {
 		t.Parallel()
-		goesAway(t, ownServer{postgrestest.NewServer(t, freeAddress(t))}, "doorman")
+		goesAway(t, ownServer{postgrestest.NewServer(t, rabbitmqtest.FreeAddress(t))}, "doorman")
 	})
 }
 

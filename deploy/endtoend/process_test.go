@@ -5,10 +5,7 @@ package endtoend
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 )
 
 // place is where a program is at home: its addresses and its store. They outlive its processes.
@@ -68,21 +66,7 @@ func onPostgresAt(t *testing.T, url, schema string) *place {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	return &place{listen: freeAddress(t), admin: freeAddress(t), operator: newHTTP(t, 1)}
-}
-
-// freeAddress is one with a port below those that systems give to outgoing connections, so that it is
-// still free when a process has been away for a while.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			require.NoError(t, l.Close())
-			return address
-		}
-	}
+	return &place{listen: rabbitmqtest.FreeAddress(t), admin: rabbitmqtest.FreeAddress(t), operator: newHTTP(t, 1)}
 }
 
 func (p *place) url() string { return "http://" + p.listen }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 )
 
 // supply is a Postgres that can be taken away and given back. It is away at first.
@@ -39,7 +40,7 @@ func newCable(t *testing.T) *cable {
 	t.Helper()
 	target, err := url.Parse(postgrestest.URL())
 	require.NoError(t, err)
-	c := &cable{address: freeAddress(t), target: target.Host}
+	c := &cable{address: rabbitmqtest.FreeAddress(t), target: target.Host}
 	if target.Port() == "" {
 		c.target = net.JoinHostPort(target.Hostname(), "5432")
 	}
@@ -154,7 +155,7 @@ func TestACableThatIsCutCarriesNothing(t *testing.T) {
 	t.Parallel()
 	far, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	c := &cable{address: freeAddress(t), target: far.Addr().String()}
+	c := &cable{address: rabbitmqtest.FreeAddress(t), target: far.Addr().String()}
 	var others sync.WaitGroup
 	arrived := make(chan struct{}, 1)
 	others.Go(func() {

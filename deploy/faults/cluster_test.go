@@ -37,7 +37,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{folder: t.TempDir(), database: postgrestest.NewServer(t, freeAddress(t)), broker: rabbitmqtest.NewBroker(t), found: &complaints{}}
+	c := &cluster{folder: t.TempDir(), database: postgrestest.NewServer(t, rabbitmqtest.FreeAddress(t)), broker: rabbitmqtest.NewBroker(t), found: &complaints{}}
 	c.database.Start()
 	for i := range 2 {
 		c.gateways = append(c.gateways, c.newProcess(t, fmt.Sprintf("gateway%d", i+1), "gateway"))

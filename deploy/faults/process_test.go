@@ -5,8 +5,6 @@ package faults
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/bus/rabbitmq/rabbitmqtest"
 )
 
 // process is a doorman of its own, which is started again and again at the same addresses. What it says is
@@ -96,27 +96,13 @@ func (p *process) runs() bool {
 // owns is how the process's name as an owner of lanes ends.
 func (p *process) owns() string { return fmt.Sprintf(" pid %d", p.child.Process.Pid) }
 
-// freeAddress is one with a port below those that systems give to outgoing connections, so that it is
-// still free when who listens there has been away for a while.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			require.NoError(t, l.Close())
-			return address
-		}
-	}
-}
-
 // newProcess is one of a role, behind links of its own to the database and the broker.
 func (c *cluster) newProcess(t *testing.T, name, roles string) *process {
 	t.Helper()
-	p := &process{name: name, listen: freeAddress(t), log: filepath.Join(c.folder, name+".log")}
+	p := &process{name: name, listen: rabbitmqtest.FreeAddress(t), log: filepath.Join(c.folder, name+".log")}
 	p.database = c.newLink(t, name+" to the database", c.database.Address())
 	p.bus = c.newLink(t, name+" to the broker", strings.TrimPrefix(c.broker.URL(), brokerLogin))
-	p.args = []string{"serve", "--listen", p.listen, "--admin-listen", freeAddress(t), "--roles", roles}
+	p.args = []string{"serve", "--listen", p.listen, "--admin-listen", rabbitmqtest.FreeAddress(t), "--roles", roles}
 	p.environ = []string{
 		"DOORMAN_POSTGRES_URL=" + strings.Replace(c.database.URL(), c.database.Address(), p.database.address(), 1),
 		"DOORMAN_RABBITMQ_URL=" + brokerLogin + p.bus.address(),

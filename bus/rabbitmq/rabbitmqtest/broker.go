@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,9 +45,8 @@ func NewBroker(t testing.TB) *Broker {
 	if err := os.Chmod(folder, 0o777); err != nil { //nolint:gosec // as said
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 2)
 	logs := filepath.Join(folder, "log")
-	b := &Broker{t: t, port: ports[0], pidFile: filepath.Join(folder, "pid"), log: filepath.Join(logs, "broker.log")}
+	b := &Broker{t: t, port: freePort(t), pidFile: filepath.Join(folder, "pid"), log: filepath.Join(logs, "broker.log")}
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nloopback_users = none\nheartbeat = 10\n", b.port)
 	configFile := filepath.Join(folder, "rabbitmq.conf")
 	if err := os.WriteFile(configFile, []byte(config), 0o644); err != nil { //nolint:gosec // as above
@@ -62,7 +60,7 @@ func NewBroker(t testing.TB) *Broker {
 		fmt.Sprintf("RABBITMQ_NODENAME=doorman_test_%d@localhost", b.port),
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODE_PORT="+strconv.Itoa(b.port),
-		"RABBITMQ_DIST_PORT="+strconv.Itoa(ports[1]),
+		"RABBITMQ_DIST_PORT="+strconv.Itoa(freePort(t)),
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(folder, "data"),
 		"RABBITMQ_LOG_BASE="+logs,
 		"RABBITMQ_LOGS="+b.log,
@@ -75,20 +73,6 @@ func NewBroker(t testing.TB) *Broker {
 	t.Cleanup(b.Kill) // for nobody needs what it has, and rabbitmqctl takes seconds
 	b.Start()
 	return b
-}
-
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close() // after the next one has its port
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return ports
 }
 
 // URL is this broker's.
