@@ -14,6 +14,8 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race -gcflags=modernc.org/sqlite/lib=-race=false)
 # How long the detector waits for others at the end of a process, instead of a second.
 export GORACE ?= atexit_sleep_ms=100
+# Verify vets everything, by all of vet's rules: some of them once more before each package's tests cost up to a minute.
+GOTEST := go test -vet=off
 PACKAGES ?= ./...
 # Tests of processes, which are measured: how soon they take over, how much memory they take. They run as users have them,
 # since under the race detector they take ten times as long and much more, and their limits would have to be as loose.
@@ -43,8 +45,8 @@ build: ## Build bin/doorman
 test: ## All tests, with the services they need, all but those of processes under the race detector; PACKAGES=./bus/...
 	@services="$$(deploy/services.sh)"; eval "$$services"; packages="$$(go list $(PACKAGES))"; failed=0; \
 	[ -n "$$packages" ] || { echo "there are no packages $(PACKAGES)" >&2; exit 1; }; set -x; \
-	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test $(RACE) -timeout 15m || failed=1; \
-	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r go test -p 1 $(if $(filter 1,$(WHOLE_RACE)),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
+	{ grep -vE '$(WHOLE)' <<< "$$packages" || true; } | xargs -r $(GOTEST) $(RACE) -timeout 15m || failed=1; \
+	{ grep -E '$(WHOLE)' <<< "$$packages" || true; } | xargs -r $(GOTEST) -p 1 $(if $(filter 1,$(WHOLE_RACE)),$(RACE) -timeout 30m,-timeout 15m) || failed=1; \
 	exit $$failed
 
 soak: ## Break everything for DURATION (1h) and audit; SEED= and FROM= replay, FAULT= chooses
