@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -27,10 +28,11 @@ type answers struct {
 	publisher interface {
 		Deliver(ctx context.Context, notices []bus.Notice, within time.Duration) ([]bus.Receipt, error)
 	}
-	givenUp interface{ Add(float64) }
-	log     *slog.Logger
-	again   chan lateAnswer
-	trying  stretch
+	givenUp  interface{ Add(float64) }
+	patience time.Duration // see answerPatience, which 0 stands for
+	log      *slog.Logger
+	again    chan lateAnswer
+	trying   stretch
 }
 
 // lateAnswer is one that was not taken, with when it is given up.
@@ -59,7 +61,7 @@ func (a *answers) reply(ctx context.Context, replies []ingress.Reply) error {
 	if err != nil {
 		return err
 	}
-	until := time.Now().Add(answerPatience)
+	until := time.Now().Add(cmp.Or(a.patience, answerPatience))
 	for i, receipt := range receipts {
 		if !late(receipt) {
 			continue

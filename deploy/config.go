@@ -56,7 +56,8 @@ type Config struct {
 	// Demo, when not nil, answers GET /demo/ and what is below it at the public address.
 	Demo http.Handler
 
-	pastLanes time.Duration // see pastLanesFor, which 0 stands for
+	pastLanes  time.Duration // see pastLanesFor, which 0 stands for
+	answersFor time.Duration // see answerPatience, which 0 stands for
 
 	sources map[string]string // by key, where a value comes from; absent for defaults and for code
 }

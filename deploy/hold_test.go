@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/aggregate/store/postgres/postgrestest"
@@ -115,6 +116,7 @@ func TestAProcessOverOtherQueuesDoesNotStart(t *testing.T) {
 func TestAStoreIsNotTakenFromThoseWhoLoseTheirSessions(t *testing.T) {
 	t.Parallel()
 	c, way, _ := overRabbitMQ(t)
+	holders := watchHold(t, c)
 	p, call := start(t, c)
 	waits := make(chan struct{}, 1)
 	other := another(c, time.Minute)
@@ -131,15 +133,15 @@ func TestAStoreIsNotTakenFromThoseWhoLoseTheirSessions(t *testing.T) {
 	lands(t, call, last)
 	for range 3 {
 		way.set(true)
-		require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+		holders.become(0)
 		<-time.After(200 * time.Millisecond) // it looks several times a second
 		way.set(false)
-		require.Eventually(t, func() bool { return held(t, c) == 1 }, 30*time.Second, 10*time.Millisecond)
+		holders.become(1)
 		last = patch(last.ID, `{"a":1}`)
 		lands(t, call, last)
 	}
 	way.set(true)
-	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond, "it was the first one's")
+	holders.become(0) // it was the first one's
 	require.Empty(t, p.Failed())
 	cancel()
 	require.Error(t, <-started)
@@ -161,13 +163,13 @@ func TestWhoStopsWaitingForAStoreThatHasBecomeFreeIsToldSo(t *testing.T) {
 	waits := make(chan struct{}, 1)
 	late := another(c, holdFree*9/10)
 	late.Log = slog.New(slog.NewTextHandler(heard{"waiting for it to end", waits}, nil))
-	var closed error
+	closed := make(chan error, 1)
 	go func() {
 		<-waits
-		closed = others.Close(context.Background())
+		closed <- others.Close(context.Background())
 	}()
 	require.Contains(t, refused(t, late), "over other queues until a moment ago: another one. Start this one again, or give it a longer store_wait")
-	require.NoError(t, closed)
+	require.NoError(t, <-closed)
 	start(t, another(c, time.Minute))
 }
 
@@ -191,13 +193,14 @@ func (h heard) Write(line []byte) (int, error) {
 func TestAProcessGoesOnWhenWhatItHoldsItsStoreByIsLost(t *testing.T) {
 	t.Parallel()
 	c, way := onCuttablePostgres(t)
+	holders := watchHold(t, c)
 	p, call := start(t, c)
 	one := create(`{}`)
 	lands(t, call, one)
 	way.set(true)
-	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+	holders.become(0)
 	way.set(false)
-	require.Eventually(t, func() bool { return held(t, c) == 1 }, 30*time.Second, 10*time.Millisecond)
+	holders.become(1)
 	require.Contains(t, refused(t, another(c, 0)), tooMany)
 	lands(t, call, patch(one.ID, `{"a":1}`))
 	require.Empty(t, p.Failed())
@@ -216,14 +219,11 @@ func TestAProcessWatchesItsHoldWhileItWaitsForRabbitMQ(t *testing.T) {
 			require.NoError(t, err)
 			started := make(chan error, 1)
 			go func() { started <- p.Start(t.Context()) }()
-			holds := func(n int) {
-				t.Helper()
-				require.Eventually(t, func() bool { return held(t, c) == n }, 30*time.Second, 10*time.Millisecond)
-			}
+			holders := watchHold(t, c)
 			require.Eventually(t, broker.awaited, 30*time.Second, 10*time.Millisecond)
-			holds(1)
+			holders.become(1)
 			way.set(true)
-			holds(0)
+			holders.become(0)
 			if taken {
 				direct := another(c, time.Minute)
 				direct.PostgresURL, direct.RabbitMQURL = postgrestest.URL(), ""
@@ -238,7 +238,7 @@ func TestAProcessWatchesItsHoldWhileItWaitsForRabbitMQ(t *testing.T) {
 					require.Fail(t, "it waits for RabbitMQ still")
 				}
 			} else {
-				holds(1)
+				holders.become(1)
 				broker.set(false)
 				require.NoError(t, <-started)
 			}
@@ -254,33 +254,57 @@ func holdOn(c *Config) int64 {
 	return int64(hash.Sum64())
 }
 
-// held is how many sessions hold a store of that configuration. Asking for the hold would take it from who asks again.
-func held(t *testing.T, c *Config) (n int) {
+// holdWatch counts the sessions that hold a store. Asking for the hold would take it from who asks again, and a connection for
+// each look would slow down those who make theirs anew.
+type holdWatch struct {
+	t    *testing.T
+	conn *pgx.Conn
+	on   int64
+}
+
+func watchHold(t *testing.T, c *Config) *holdWatch {
 	t.Helper()
-	conn := postgrestest.Connect(t)
-	require.NoError(t, conn.QueryRow(t.Context(), `
+	return &holdWatch{t, postgrestest.Connect(t), holdOn(c)}
+}
+
+func (h *holdWatch) count() (n int, err error) {
+	err = h.conn.QueryRow(h.t.Context(), `
 select count(*) from pg_locks where locktype = 'advisory' and granted and (classid::bigint << 32 | objid::bigint) = $1`,
-		holdOn(c)).Scan(&n))
-	require.NoError(t, conn.Close(t.Context()))
-	return n
+		h.on).Scan(&n)
+	return n, err
+}
+
+// become waits until there are so many.
+func (h *holdWatch) become(n int) {
+	h.t.Helper()
+	require.Eventually(h.t, func() bool {
+		held, err := h.count()
+		return err == nil && held == n
+	}, patience, 10*time.Millisecond)
 }
 
 func TestAProcessGoesOnWhenAnotherOneHadItsStoreForAMoment(t *testing.T) {
 	t.Parallel()
 	c, way := onCuttablePostgres(t)
+	turnedAway := make(chan struct{}, 1)
+	c.Log = slog.New(slog.NewTextHandler(heard{"another one serves the store; asking again", turnedAway}, nil))
+	holders := watchHold(t, c)
 	p, call := start(t, c)
 	way.set(true)
-	require.Eventually(t, func() bool { return held(t, c) == 0 }, 30*time.Second, 10*time.Millisecond)
+	holders.become(0)
 	passing := postgrestest.Connect(t)
 	_, err := passing.Exec(t.Context(), `select pg_advisory_lock($1)`, holdOn(c))
 	require.NoError(t, err)
 	way.set(false)
-	<-time.After(holdEvery * 3 / 2) // it looks once at least
+	<-turnedAway
+	<-time.After(holdEvery) // it looks once more
 	require.NoError(t, passing.Close(t.Context()))
 	lands(t, call, create(`{}`))
 	<-time.After(holdLost)
 	require.Empty(t, p.Failed())
-	require.Equal(t, 1, held(t, c))
+	held, err := holders.count()
+	require.NoError(t, err)
+	require.Equal(t, 1, held)
 }
 
 func TestAProcessWhoseStoreAnotherOneTookMeanwhileEnds(t *testing.T) {

@@ -34,7 +34,7 @@ func (d *distributed) startIngress(ctx context.Context, config rabbitmq.Config) 
 	}
 	d.onStop("closing the way of answers", func(context.Context) error { return replies.Close() })
 	f := &ingressing{Program: d.Program, counts: newIngressMetrics(d.metrics)}
-	f.answers = answers{publisher: replies, givenUp: f.counts.unanswered, log: d.log}
+	f.answers = answers{publisher: replies, givenUp: f.counts.unanswered, patience: d.config.answersFor, log: d.log}
 	f.in, err = ingress.New(ingress.Config{
 		Rules:   vetting.Rules{Allows: d.allows},
 		SendAll: d.door.SendAll, Ready: d.taking,

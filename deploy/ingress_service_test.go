@@ -51,7 +51,7 @@ func (s *service) publish(messages ...amqp.Publishing) {
 	}
 }
 
-const answerTime = 30 * time.Second
+const answerTime = 2 * time.Minute // at most, on a busy machine
 
 // answer is the next answer.
 func (s *service) answer() amqp.Delivery {

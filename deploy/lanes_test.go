@@ -113,7 +113,7 @@ func TestAChangeOfTheNumberOfLanesThatCannotBeDoneIsUndone(t *testing.T) {
 	require.NoError(t, err)
 	took := make(chan error, 1)
 	go func() {
-		_, err := changeLanes(t, c, 5, 3*time.Second)
+		_, err := changeLanes(t, c, 5, 15*time.Second) // all that is looked at meanwhile comes before that
 		took <- err
 	}()
 	require.Eventually(t, func() bool {

@@ -29,6 +29,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is how long anything may take that is bound to happen, on a busy machine.
+const patience = time.Minute
+
 func builtIn() []aggregate.Type { return []aggregate.Type{document.Type(), order.Type()} }
 
 // local is a configuration with a folder of its own and ports of the system's choice.
@@ -140,14 +143,14 @@ func TestAProgramServesOnEachStoreAndKeepsWhatItWasTold(t *testing.T) {
 			require.Equal(t, commands.StatusParked, views[0].Status)
 			require.Equal(t, first.ID, views[0].WaitsFor)
 			require.Equal(t, commands.StatusUnknown, views[1].Status)
-			told, err = call.Send(t.Context(), first, client.SendOptions{Wait: 10 * time.Second})
+			told, err = call.Send(t.Context(), first, client.SendOptions{Wait: client.MaxWait})
 			require.NoError(t, err)
 			require.Equal(t, commands.StatusLanded, told.Status)
 			told, err = call.Await(t.Context(), second.ID)
 			require.NoError(t, err)
 			require.Equal(t, uint64(2), told.Version)
 
-			rejected, err := call.Send(t.Context(), patch(first.ID, `{}`), client.SendOptions{Wait: 10 * time.Second})
+			rejected, err := call.Send(t.Context(), patch(first.ID, `{}`), client.SendOptions{Wait: client.MaxWait})
 			require.NoError(t, err)
 			require.Equal(t, commands.StaleTicket, rejected.Reason)
 			require.Equal(t, second.ID, rejected.Ticket)
@@ -210,7 +213,7 @@ func TestWhatIsCountedIsTold(t *testing.T) {
 		_, err := call.Send(t.Context(), c, client.SendOptions{})
 		require.NoError(t, err)
 	}
-	_, err := call.Send(t.Context(), create(`{}`), client.SendOptions{Wait: time.Second})
+	_, err := call.Send(t.Context(), create(`{}`), client.SendOptions{Wait: client.MaxWait})
 	require.NoError(t, err)
 	text := newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
 	for _, line := range []string{
@@ -234,7 +237,7 @@ func TestStoppingAnswersThoseWhoWait(t *testing.T) {
 	t.Parallel()
 	p, call := start(t, local(t))
 	first := create(`{}`)
-	_, err := call.Send(t.Context(), first, client.SendOptions{Wait: time.Second})
+	_, err := call.Send(t.Context(), first, client.SendOptions{Wait: client.MaxWait})
 	require.NoError(t, err)
 
 	type reply struct {
@@ -267,7 +270,7 @@ func TestStoppingAnswersThoseWhoWait(t *testing.T) {
 	require.Eventually(t, func() bool {
 		views, err := call.Status(t.Context(), parked.ID)
 		return err == nil && views[0].Status == commands.StatusParked
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 
 	began := time.Now()
 	require.NoError(t, p.Stop())

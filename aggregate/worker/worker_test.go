@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -301,30 +302,32 @@ func TestABatchThatFailsForOneCommandIsSplit(t *testing.T) {
 
 func TestNothingExpiresWhileACommitHangs(t *testing.T) {
 	// DESIGN section 2: an outage of the database expires nothing.
-	m := newMemory(1)
-	hang, hanging := make(chan struct{}), make(chan struct{}, 1)
-	var armed atomic.Bool
-	m.before = func(*store.Batch) (error, bool) {
-		if armed.CompareAndSwap(true, false) {
-			hanging <- struct{}{}
-			<-hang
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(1)
+		hang, hanging := make(chan struct{}), make(chan struct{}, 1)
+		var armed atomic.Bool
+		m.before = func(*store.Batch) (error, bool) {
+			if armed.CompareAndSwap(true, false) {
+				hanging <- struct{}{}
+				<-hang
+			}
+			return nil, false
 		}
-		return nil, false
-	}
-	r := start(t, m, nil)
-	r.send(command(2, "a", "add", id(1)))
-	r.stop()
-	m.worked[0] = m.parked[0].Deadline - 1500*time.Millisecond
-	r = start(t, m, nil)
-	armed.Store(true)
-	all := r.publish(command(10, "b", "add", commands.Genesis))
-	<-hanging
-	time.Sleep(3 * time.Second) // of the wall clock: twice what the parked command has left
-	all = append(all, r.publish(command(1, "a", "add", commands.Genesis))...)
-	close(hang)
-	r.await(all)
-	r.until("it has landed", func() bool { return r.outcome(id(2)) != "" })
-	require.Equal(t, "landed@2", r.outcome(id(2)))
+		r := start(t, m, nil)
+		r.send(command(2, "a", "add", id(1)))
+		r.stop()
+		m.worked[0] = m.parked[0].Deadline - 1500*time.Millisecond
+		r = start(t, m, nil)
+		armed.Store(true)
+		all := r.publish(command(10, "b", "add", commands.Genesis))
+		<-hanging
+		time.Sleep(3 * time.Second) // twice what the parked command has left
+		all = append(all, r.publish(command(1, "a", "add", commands.Genesis))...)
+		close(hang)
+		r.await(all)
+		r.until("it has landed", func() bool { return r.outcome(id(2)) != "" })
+		require.Equal(t, "landed@2", r.outcome(id(2)))
+	})
 }
 
 // unparkable is a store that cannot park commands named poison.

@@ -53,7 +53,7 @@ const (
 	closeGrace = 2 * time.Second
 	// leaveGrace is how long the end of one consumer may take, whose connection has others that are cut with it: less
 	// than who subscribes to its queue again waits (ConnectTimeout), and than a lane may bring nothing before what waits
-	// on it grows no older (worker.Config.HeldBack).
+	// on it grows older again (worker.Config.HeldBack).
 	leaveGrace = 8 * time.Second
 )
 

@@ -111,7 +111,7 @@ func TestMetricsAreToldOfWhatIsDelivered(t *testing.T) {
 	<-got[2].Context().Done()
 	again := take(t, messages, 2)
 	require.GreaterOrEqual(t, told.redelivered.Load(), int64(2))
-	require.EqualValues(t, 1, told.reconnected.Load())
+	require.Eventually(t, func() bool { return told.reconnected.Load() == 1 }, patience, blink)
 	ackAll(again)
 	require.Eventually(t, func() bool {
 		select {

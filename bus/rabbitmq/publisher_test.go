@@ -115,8 +115,8 @@ func TestACutTellsWrittenFromUnwritten(t *testing.T) {
 
 func TestASilentBrokerKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
-	publisher, proxy, _ := proxied(t, func(c *rabbitmq.Config) { c.InFlight, c.ConfirmTimeout = 2, 300*time.Millisecond })
-	require.NoError(t, publisher.Publish(topic, numbered(9)))
+	publisher, proxy, _ := proxied(t, func(c *rabbitmq.Config) { c.InFlight, c.ConfirmTimeout = 2, time.Second })
+	requireWorks(t, publisher)
 	proxy.Mute(true)
 	answers := publishAsync(publisher, 4)
 	for i, want := range []error{bus.ErrFateUnknown, bus.ErrFateUnknown, bus.ErrUnavailable, bus.ErrUnavailable} {
@@ -254,7 +254,7 @@ func TestABrokerThatIsNotThere(t *testing.T) {
 	config := rabbitmqtest.Config(t)
 	proxy := rabbitmqtest.NewProxy(t, config.URL)
 	proxy.Refuse(true)
-	config.URL, config.ConnectTimeout = proxy.URL(), 200*time.Millisecond
+	config.URL, config.ConnectTimeout = proxy.URL(), 2*time.Second
 	_, err := rabbitmq.NewPublisher(t.Context(), config)
 	require.ErrorContains(t, err, "connect to RabbitMQ at 127.0.0.1:")
 	require.NotContains(t, err.Error(), "guest", "an error must not show the password")

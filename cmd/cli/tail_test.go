@@ -251,7 +251,7 @@ func TestStreamsAreCompleted(t *testing.T) {
 	require.Equal(t, ExitOK, send(t, url, chain(1)).code)
 	require.Eventually(t, func() bool {
 		return strings.Contains(run(t, nil, "", "__complete", "tail", "--url", url, "").out, "document/1")
-	}, 10*time.Second, 10*time.Millisecond, "the catalog follows the log")
+	}, time.Minute, 10*time.Millisecond, "the catalog follows the log")
 	require.Contains(t, run(t, nil, "", "__complete", "tail", "--deliver", "").out, "events")
 	require.NotContains(t, run(t, nil, "", "__complete", "tail", "--url", "http://127.0.0.1:1", "").out, "document")
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/ticketed/doorman/commands"
 )
 
-const patience = 30 * time.Second
+// patience is how long anything may take that is bound to happen, on a busy machine.
+const patience = 2 * time.Minute
 
 // onBroker is an owner that publishes to RabbitMQ.
 func onBroker(t testing.TB, w *world, config rabbitmq.Config) *owner {
@@ -22,7 +23,7 @@ func onBroker(t testing.TB, w *world, config rabbitmq.Config) *owner {
 	exchanges, err := rabbitmq.NewExchanges(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, exchanges.Close()) })
-	return newOwner(t, w, func(c *relay.Config) { c.Publisher = exchanges })
+	return newOwner(t, w, func(c *relay.Config) { c.Publisher, c.Drain = exchanges, patience })
 }
 
 // service is a queue of another service, bound to everything on some exchanges.

@@ -113,12 +113,24 @@ func TestTheBrokersConnectionMayBreak(t *testing.T) {
 	server, cfg := startFakeOverAMQP(t, lies{})
 	proxy := rabbitmqtest.NewProxy(t, cfg.AMQP)
 	cfg.AMQP, cfg.Count, cfg.Rate, cfg.WaitShare = proxy.URL(), 2000, 2000, -1
-	go func() {
-		for under := t.Context(); under.Err() == nil && server.taken() < 500; {
-			time.Sleep(time.Millisecond)
+	confirmed, lost := 0, make(chan struct{})
+	proxy.Forget(func(class, method uint16) bool { // from one confirmation on, without which the run does not end
+		const basic, ack = 60, 80
+		if class != basic || method != ack {
+			return false
 		}
-		proxy.Mute(true) // so that something is under way
-		time.Sleep(10 * time.Millisecond)
+		if confirmed++; confirmed == 100 {
+			close(lost)
+		}
+		return confirmed >= 100
+	})
+	go func() {
+		select {
+		case <-lost:
+		case <-t.Context().Done():
+		}
+		proxy.Mute(true) // so that it is not made up for before the cut
+		proxy.Forget(nil)
 		proxy.Cut()
 		proxy.Mute(false)
 	}()

@@ -74,13 +74,6 @@ func startFake(t *testing.T, lie lies) (*fake, string) {
 	return f, server.URL
 }
 
-// taken is how many POSTs have come so far.
-func (f *fake) taken() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.posts
-}
-
 func newFake(lie lies) *fake {
 	return &fake{streams: map[string]*fakeStream{}, known: map[string]*fakeCommand{}, lie: lie}
 }
