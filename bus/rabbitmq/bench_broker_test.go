@@ -55,21 +55,25 @@ func benchBroker(b *testing.B, queues int) {
 	b.ResetTimer()
 	start := time.Now()
 	due := func(n uint64) time.Time { return start.Add(time.Duration(n) * interval) }
-	confirmed, delivered := make(chan []time.Duration, 1), make(chan []time.Duration, 1)
-	go func() {
-		late := make([]time.Duration, 0, b.N)
-		for len(late) < b.N {
-			late = append(late, time.Since(due((<-confirms).DeliveryTag-1)))
+	lateness := func(next func() uint64) <-chan []time.Duration {
+		all := make(chan []time.Duration, 1)
+		go func() {
+			late := make([]time.Duration, 0, b.N)
+			for len(late) < b.N {
+				late = append(late, time.Since(due(next())))
+			}
+			all <- late
+		}()
+		return all
+	}
+	confirmed := lateness(func() uint64 {
+		c := <-confirms
+		if !c.Ack {
+			b.Error("a message was not confirmed")
 		}
-		confirmed <- late
-	}()
-	go func() {
-		late := make([]time.Duration, 0, b.N)
-		for len(late) < b.N {
-			late = append(late, time.Since(due(binary.BigEndian.Uint64((<-arrived).Body))))
-		}
-		delivered <- late
-	}()
+		return c.DeliveryTag - 1
+	})
+	delivered := lateness(func() uint64 { return binary.BigEndian.Uint64((<-arrived).Body) })
 	for n := range b.N {
 		time.Sleep(time.Until(due(uint64(n))))
 		body := make([]byte, benchPayload)
