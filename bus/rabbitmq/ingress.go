@@ -236,6 +236,8 @@ func (i *Ingress) open(session *session) (*stay, error) {
 		return nil, err
 	}
 	s := &stay{ingress: i, session: session, channel: channel, purse: session.purse, settled: make(chan struct{}, 1)}
+	s.tell = time.NewTimer(gathered)
+	s.tell.Stop()
 	i.purse.Store(session.purse)
 	s.turn = s.purse.begin()
 	if err := s.ask(1); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/bus/rabbitmq"
@@ -122,11 +123,11 @@ func (s *service) say(texts ...string) {
 // left is how many messages there are in the queue that nobody has in hand, as soon as it is so many.
 func (s *service) left(n int) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool {
+	require.EventuallyWithT(s.t, func(c *assert.CollectT) {
 		q, err := s.channel.QueueDeclarePassive(s.config.Prefix+".commands", true, false, false, false, nil)
-		require.NoError(s.t, err)
-		return q.Messages == n
-	}, patience, blink, "there are %d messages", n)
+		require.NoError(c, err)
+		require.Equal(c, n, q.Messages, "messages that nobody has in hand")
+	}, patience, blink)
 }
 
 func numbers(from, to int) (texts []string) {
@@ -246,6 +247,32 @@ func TestTheOldestMessageHoldsNobodyUp(t *testing.T) {
 	require.Eventually(t, func() bool { n, _ := i.InHand(); return n == 0 }, patience, blink)
 	require.NoError(t, i.Close())
 	s.left(0)
+}
+
+// Also while the broker has more to write than its disk takes at once.
+func TestWhatIsSettledNeverComesAgain(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	for name, end := range map[string]func(*rabbitmq.Ingress){
+		"closed at once":       func(*rabbitmq.Ingress) {},
+		"closed after ceasing": (*rabbitmq.Ingress).Cease,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := rabbitmqtest.Config(t)
+			taker := newTaker()
+			i := openIngress(t, rabbitmq.IngressConfig{Config: config}, taker)
+			s := newService(t, config)
+			s.say(numbers(0, n)...)
+			held, _ := taker.bodies(t, n)
+			end(i)
+			for _, m := range held[n/2:] { // told one by one, as the oldest is not settled
+				m.Settle()
+			}
+			require.NoError(t, i.Close())
+			s.left(n / 2)
+		})
+	}
 }
 
 func TestBytesInHandAreBounded(t *testing.T) {

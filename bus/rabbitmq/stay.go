@@ -40,9 +40,14 @@ func (m *Incoming) Settle() {
 // Lost tells whether the message was given back to the broker, and comes again, here or elsewhere.
 func (m *Incoming) Lost() bool { return m.state.Load() == isLost }
 
-// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one costs
-// the broker as much as delivering.
-const keepsWaiting = 200 * time.Millisecond
+const (
+	// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one
+	// costs the broker as much as delivering.
+	keepsWaiting = 200 * time.Millisecond
+	// gathered is how long acknowledgements wait for more that go with one word. A quorum queue writes each to its disk,
+	// and with 32 under way the broker keeps the others back (rabbit_fifo_client, soft limit).
+	gathered = 5 * time.Millisecond
+)
 
 // stay is an ingress's consumer at the broker, from its first message until its channel ends. Its goroutine alone
 // uses the channel.
@@ -56,9 +61,14 @@ type stay struct {
 	turn       int
 	settled    chan struct{} // holds a token when something was settled
 
-	alone   bool // one message at a time is in hand
-	inHand  fifo[*Incoming]
-	oldest  time.Time // since when the oldest of them is that
+	alone  bool // one message at a time is in hand
+	inHand fifo[*Incoming]
+	oldest time.Time // since when the oldest of them is that
+
+	// What was settled in a row and the broker has not been told: how many, and the last.
+	untold  int
+	last    uint64
+	tell    *time.Timer // set while there is any
 	batch   []*Incoming
 	unready time.Time // since when nothing can be taken; zero while it can
 }
@@ -91,6 +101,8 @@ func (s *stay) consume(ceased func()) {
 				return
 			}
 		case <-s.settled:
+		case <-s.tell.C:
+			s.acknowledge()
 		case <-tick.C:
 			if s.deliveries != nil && s.givesUp(time.Now()) {
 				i.config.Logger.Info("commands that cannot be taken are left to others", "in_hand", s.inHand.len())
@@ -105,7 +117,7 @@ func (s *stay) consume(ceased func()) {
 		case <-s.session.ended:
 			return
 		}
-		s.acknowledge()
+		s.settle()
 	}
 }
 
@@ -200,28 +212,40 @@ func (s *stay) givesUp(now time.Time) bool {
 	return over >= 0 && (s.ingress.taker.UnderWay() == 0 || over >= late)
 }
 
-// acknowledge tells the broker of what was settled: of a row from the oldest on with one word, and of others one by
-// one, once the oldest keeps them waiting for long. Its errors need no answer: the channel is closed then, and
-// everything comes again.
-func (s *stay) acknowledge() {
-	var last uint64
+// settle takes note of what was settled, in a row from the oldest on, of which the broker is told with one word soon.
+// Of others it is told one by one, once the oldest keeps them waiting for long.
+func (s *stay) settle() {
 	before := s.inHand.len()
 	for s.inHand.len() > 0 && s.inHand.at(0).state.Load() == isSettled {
 		if m := s.inHand.pop(); !m.acked {
-			last = m.tag
+			if s.untold == 0 {
+				s.tell.Reset(gathered)
+			}
+			s.untold, s.last = s.untold+1, m.tag
 		}
-	}
-	if last > 0 {
-		_ = s.channel.Ack(last, true)
 	}
 	settled := before - s.inHand.len()
 	s.ingress.inHand.Add(-int64(settled))
 	switch {
 	case settled > 0:
 		s.oldest = time.Now()
+		if s.alone || s.untold >= s.ingress.config.Prefetch/4 { // more come only after that, or soon
+			s.acknowledge()
+		}
 	case s.inHand.len() > 1 && time.Since(s.oldest) > keepsWaiting:
+		s.acknowledge()
 		s.acknowledgeEach()
 	}
+}
+
+// acknowledge tells the broker of what was settled in a row. Its errors need no answer: the channel is closed then, and
+// everything comes again.
+func (s *stay) acknowledge() {
+	if s.untold > 0 {
+		_ = s.channel.Ack(s.last, true)
+	}
+	s.untold = 0
+	s.tell.Stop()
 }
 
 func (s *stay) acknowledgeEach() {
@@ -236,10 +260,12 @@ func (s *stay) acknowledgeEach() {
 // leave gives back what is not settled, and ends the channel.
 func (s *stay) leave() {
 	s.purse.shut()
+	s.settle()
 	s.acknowledge()
 	s.acknowledgeEach()
 	if !s.channel.IsClosed() {
 		met := s.session.limit(closeGrace)
+		_ = s.flush()
 		_ = s.channel.Close()
 		met()
 	}
@@ -247,4 +273,16 @@ func (s *stay) leave() {
 	for s.inHand.len() > 0 {
 		s.inHand.pop().state.CompareAndSwap(unsettled, isLost)
 	}
+}
+
+// flush waits until the queue has what was acknowledged. The broker keeps acknowledgements back while more than 32 are
+// under way, and with the channel it forgets them: their messages come again, and a command without an id takes effect
+// twice. What is asked of the queue itself is answered after those under way, whereupon the others follow. A message that
+// is got by asking is given back with the channel.
+func (s *stay) flush() error {
+	if s.deliveries != nil {
+		return s.channel.Cancel(s.tag, false)
+	}
+	_, _, err := s.channel.Get(s.ingress.config.exchange(CommandsExchange), false)
+	return err
 }

@@ -32,7 +32,7 @@ type fake struct {
 type lies struct {
 	lose        int             // accepted, and then nothing is known of it
 	neverSettle int             // accepted, and parked for ever
-	twice       int             // has two effects
+	twice       int             // has two effects; the first from that place on that lands
 	position    int             // is told at the position before its own
 	reason      commands.Reason // instead of stale_ticket
 	landStale   bool
@@ -224,7 +224,8 @@ func (f *fake) judge(s *fakeStream, c *fakeCommand) {
 	case version == s.version, f.lie.landStale:
 		f.order = append(f.order, c.ID)
 		s.version++
-		if len(f.order) == f.lie.twice {
+		if f.lie.twice > 0 && len(f.order) >= f.lie.twice {
+			f.lie.twice = 0
 			s.version++
 		}
 		c.status = "landed"
