@@ -44,9 +44,11 @@ const (
 	// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one
 	// costs the broker as much as delivering.
 	keepsWaiting = 200 * time.Millisecond
-	// gathered is how long acknowledgements wait for more that go with one word. A quorum queue writes each to its disk,
-	// and with 32 under way the broker keeps the others back (rabbit_fifo_client, soft limit).
+	// gathered is how long acknowledgements wait for more that go with one word.
 	gathered = 5 * time.Millisecond
+	// keptBack is how many words to a quorum queue are under way, to its disk, when the broker keeps others back
+	// (rabbit_fifo_client, soft limit).
+	keptBack = 32
 )
 
 // stay is an ingress's consumer at the broker, from its first message until its channel ends. Its goroutine alone
@@ -66,9 +68,11 @@ type stay struct {
 	oldest time.Time // since when the oldest of them is that
 
 	// What was settled in a row and the broker has not been told: how many, and the last.
-	untold  int
-	last    uint64
-	tell    *time.Timer // set while there is any
+	untold int
+	last   uint64
+	tell   *time.Timer // set while there is any
+	words  int         // with which it was told, since the queue last answered for having them all
+
 	batch   []*Incoming
 	unready time.Time // since when nothing can be taken; zero while it can
 }
@@ -172,7 +176,7 @@ func (s *stay) widen() error {
 func (s *stay) cease() bool {
 	s.purse.shut() // what is on its way is not waited for
 	met := s.session.limit(closeGrace)
-	err := s.channel.Cancel(s.tag, false)
+	err := s.flush()
 	met()
 	s.deliveries = nil
 	return err == nil
@@ -243,6 +247,7 @@ func (s *stay) settle() {
 func (s *stay) acknowledge() {
 	if s.untold > 0 {
 		_ = s.channel.Ack(s.last, true)
+		s.words++
 	}
 	s.untold = 0
 	s.tell.Stop()
@@ -253,6 +258,7 @@ func (s *stay) acknowledgeEach() {
 		if m := s.inHand.at(at); !m.acked && m.state.Load() == isSettled {
 			m.acked = true
 			_ = s.channel.Ack(m.tag, false)
+			s.words++
 		}
 	}
 }
@@ -275,14 +281,17 @@ func (s *stay) leave() {
 	}
 }
 
-// flush waits until the queue has what was acknowledged. The broker keeps acknowledgements back while more than 32 are
-// under way, and with the channel it forgets them: their messages come again, and a command without an id takes effect
-// twice. What is asked of the queue itself is answered after those under way, whereupon the others follow. A message that
-// is got by asking is given back with the channel.
-func (s *stay) flush() error {
-	if s.deliveries != nil {
-		return s.channel.Cancel(s.tag, false)
+// flush ends the consumer, and waits until the queue has what was acknowledged. With the channel the broker forgets what
+// it keeps back: such messages come again, and a command without an id takes effect twice. What is asked of the queue
+// itself is answered after the words under way, whereupon the others follow. Without a consumer to cancel that is for a
+// message, which is given back with the channel.
+func (s *stay) flush() (err error) {
+	switch {
+	case s.deliveries != nil:
+		err = s.channel.Cancel(s.tag, false)
+	case s.words >= keptBack:
+		_, _, err = s.channel.Get(s.ingress.config.exchange(CommandsExchange), false)
 	}
-	_, _, err := s.channel.Get(s.ingress.config.exchange(CommandsExchange), false)
+	s.words = 0
 	return err
 }
