@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -39,13 +40,13 @@ func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 // be deleted only if so: nobody may be publishing to them any more.
 func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 	err = onQueues(ctx, config, func(_ int, queue string, channel *amqp.Channel) error {
-		q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+		unused, err := unused(channel, queue)
 		switch refused := new(amqp.Error); {
 		case errors.As(err, &refused) && refused.Code == amqp.NotFound:
 			return nil
 		case err != nil:
 			return err
-		case q.Messages+q.Consumers > 0:
+		case !unused:
 			left++
 			return nil
 		}
@@ -53,6 +54,36 @@ func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 		return err
 	})
 	return left, err
+}
+
+// statTimeout is how long RabbitMQ asks the leader of a quorum queue for its numbers (rabbit_quorum_queue:stat). After
+// that, and at once while there is no leader, it says that there are no messages and no consumers.
+const statTimeout = 250 * time.Millisecond
+
+// unused tells whether a queue is empty and nobody consumes from it. The broker's word for that is taken only when it
+// comes from the leader: one that has just answered for a consumer, which it hands a message that there is, and in less
+// time than it may be kept waiting. The channel is closed where a message is to be given back, to where it was.
+func unused(channel *amqp.Channel, queue string) (bool, error) {
+	q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if err != nil || q.Messages+q.Consumers > 0 {
+		return false, err
+	}
+	if err := channel.Qos(1, 0, false); err != nil {
+		return false, fmt.Errorf("bound deliveries: %w", err)
+	}
+	deliveries, err := channel.Consume(queue, queue, false, false, false, false, nil)
+	if err != nil {
+		return false, fmt.Errorf("consume: %w", err)
+	}
+	if err := channel.Cancel(queue, false); err != nil {
+		return false, fmt.Errorf("cancel: %w", err)
+	}
+	if _, some := <-deliveries; some {
+		return false, channel.Close()
+	}
+	asked := time.Now()
+	q, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+	return err == nil && q.Messages+q.Consumers == 0 && time.Since(asked) < statTimeout, err
 }
 
 // onQueues calls for each configured topic's queue, on a channel that is opened again after a refusal.
