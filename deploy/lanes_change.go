@@ -236,7 +236,10 @@ func (o *lanesOperation) drained(ctx context.Context) error {
 func (o *lanesOperation) returned(ctx context.Context) (frames int, err error) {
 	err = o.wait(ctx, func() (string, error) {
 		queued, consumers, err := o.queues(ctx)
-		if frames = queued; err != nil || consumers == 0 {
+		if frames = queued; err == nil && frames+consumers == 0 {
+			consumers, err = o.used(ctx)
+		}
+		if err != nil || consumers == 0 {
 			return "", err
 		}
 		return fmt.Sprintf("%d lanes are given back by workers that have not been heard of", consumers), nil
@@ -259,9 +262,22 @@ func (o *lanesOperation) queues(ctx context.Context) (frames, consumers int, err
 
 // inspect looks at the queues that are to be drained.
 func (o *lanesOperation) inspect(ctx context.Context) ([]rabbitmq.QueueState, error) {
+	return rabbitmq.Inspect(ctx, o.drains())
+}
+
+// used asks the queues themselves whether they are drained, and tells how many are not. Nobody may be working them.
+func (o *lanesOperation) used(ctx context.Context) (int, error) {
+	if o.config.RabbitMQURL == "" {
+		return 0, nil
+	}
+	return rabbitmq.Used(ctx, o.drains())
+}
+
+// drains are the lanes that are to be drained.
+func (o *lanesOperation) drains() rabbitmq.Config {
 	config := o.config.lanesOf(o.before.Generation, o.before.Lanes)
 	config.Logger = slog.New(slog.DiscardHandler)
-	return rabbitmq.Inspect(ctx, config)
+	return config
 }
 
 // living are the processes that may be sending or working.

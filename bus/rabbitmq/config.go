@@ -55,6 +55,8 @@ const (
 	// than who subscribes to its queue again waits (ConnectTimeout), and than a lane may bring nothing before what waits
 	// on it grows older again (worker.Config.HeldBack).
 	leaveGrace = 8 * time.Second
+	// flushGrace is how long the end of an ingress's consumer may take, until the broker's disk has its acknowledgements.
+	flushGrace = 5 * time.Second
 )
 
 // Config says which broker and how to use it. Zero means the default.

@@ -168,7 +168,7 @@ func (i *Ingress) Close() error {
 		i.cease()
 		i.end()
 		if session, _, _ := i.link.state(); session != nil {
-			defer session.limit(closeGrace)() // for answers of the broker's
+			defer session.limit(flushGrace)() // for answers of the broker's
 		}
 		<-i.ended
 		i.link.stop()

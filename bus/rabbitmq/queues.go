@@ -20,7 +20,7 @@ type QueueState struct {
 }
 
 // Inspect tells how the queues of the configured topics stand, in that order, over a connection of its own.
-// It makes none.
+// It makes none. It is the broker's word, who takes a queue whose leader does not answer for empty ([Used] does not).
 func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 	states := make([]QueueState, len(config.Topics))
 	err := onQueues(ctx, config, func(i int, queue string, channel *amqp.Channel) error {
@@ -35,20 +35,31 @@ func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 	return states, err
 }
 
+// Used tells how many queues of the configured topics have messages or consumers, over a connection of its own. A queue
+// whose leader does not answer is an error, or counts.
+func Used(ctx context.Context, config Config) (used int, err error) {
+	err = onQueues(ctx, config, func(_ int, queue string, channel *amqp.Channel) error {
+		is, _, err := inUse(channel, queue)
+		if is {
+			used++
+		}
+		return err
+	})
+	return used, err
+}
+
 // DeleteUnused deletes those queues of the configured topics that are empty and nobody consumes from, and
 // tells how many of the others there are. It looks first and deletes then, as quorum queues cannot be told to
 // be deleted only if so: nobody may be publishing to them any more.
 func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 	err = onQueues(ctx, config, func(_ int, queue string, channel *amqp.Channel) error {
-		unused, err := unused(channel, queue)
-		switch refused := new(amqp.Error); {
-		case errors.As(err, &refused) && refused.Code == amqp.NotFound:
-			return nil
-		case err != nil:
-			return err
-		case !unused:
+		used, exists, err := inUse(channel, queue)
+		switch {
+		case used:
 			left++
-			return nil
+			return err
+		case err != nil || !exists:
+			return err
 		}
 		_, err = channel.QueueDelete(queue, false, false, false)
 		return err
@@ -60,30 +71,34 @@ func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 // that, and at once while there is no leader, it says that there are no messages and no consumers.
 const statTimeout = 250 * time.Millisecond
 
-// unused tells whether a queue is empty and nobody consumes from it. The broker's word for that is taken only when it
-// comes from the leader: one that has just answered for a consumer, which it hands a message that there is, and in less
-// time than it may be kept waiting. The channel is closed where a message is to be given back, to where it was.
-func unused(channel *amqp.Channel, queue string) (bool, error) {
+// inUse tells whether a queue has messages or consumers, and whether there is one. The broker's word that it has none is
+// taken only when it comes from the leader: one that has just answered for a consumer, which it would have handed a
+// message, and in less time than it may be kept waiting. Where a message was handed out, the channel is closed, and it is
+// where it was.
+func inUse(channel *amqp.Channel, queue string) (used, exists bool, err error) {
 	q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if refused := new(amqp.Error); errors.As(err, &refused) && refused.Code == amqp.NotFound {
+		return false, false, nil
+	}
 	if err != nil || q.Messages+q.Consumers > 0 {
-		return false, err
+		return err == nil, true, err
 	}
 	if err := channel.Qos(1, 0, false); err != nil {
-		return false, fmt.Errorf("bound deliveries: %w", err)
+		return false, true, fmt.Errorf("bound deliveries: %w", err)
 	}
 	deliveries, err := channel.Consume(queue, queue, false, false, false, false, nil)
 	if err != nil {
-		return false, fmt.Errorf("consume: %w", err)
+		return false, true, fmt.Errorf("consume: %w", err)
 	}
 	if err := channel.Cancel(queue, false); err != nil {
-		return false, fmt.Errorf("cancel: %w", err)
+		return false, true, fmt.Errorf("cancel: %w", err)
 	}
 	if _, some := <-deliveries; some {
-		return false, channel.Close()
+		return true, true, channel.Close()
 	}
 	asked := time.Now()
 	q, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil)
-	return err == nil && q.Messages+q.Consumers == 0 && time.Since(asked) < statTimeout, err
+	return err == nil && (q.Messages+q.Consumers > 0 || time.Since(asked) >= statTimeout), true, err
 }
 
 // onQueues calls for each configured topic's queue, on a channel that is opened again after a refusal.
@@ -101,20 +116,23 @@ func onQueues(ctx context.Context, config Config, do func(i int, queue string, c
 	if s == nil {
 		return fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
 	}
-	defer s.limit(config.ConnectTimeout)()
 	defer context.AfterFunc(ctx, s.cut)()
 	var channel *amqp.Channel
+	one := func(i int, queue string) (err error) {
+		defer s.limit(config.ConnectTimeout)()
+		if channel == nil || channel.IsClosed() {
+			if channel, err = s.conn.Channel(); err != nil {
+				return fmt.Errorf("open a channel: %w", err)
+			}
+		}
+		return do(i, queue, channel)
+	}
 	for i, topic := range config.Topics {
 		queue, err := config.queue(topic)
 		if err != nil {
 			return err
 		}
-		if channel == nil || channel.IsClosed() {
-			if channel, err = s.conn.Channel(); err != nil {
-				return fmt.Errorf("%w: open a channel: %w", bus.ErrUnavailable, err)
-			}
-		}
-		if err := do(i, queue, channel); err != nil {
+		if err := one(i, queue); err != nil {
 			return fmt.Errorf("%w: queue %s: %w", bus.ErrUnavailable, queue, err)
 		}
 	}

@@ -3,9 +3,11 @@ package rabbitmq_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ticketed/doorman/bus"
@@ -32,18 +34,22 @@ func TestOnlyUnusedQueuesAreDeleted(t *testing.T) {
 	require.NoError(t, err)
 	take(t, held, 2)
 
-	require.Eventually(t, func() bool { // the broker takes note of a consumer's end in its own time
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // the broker takes note of a consumer's end in its own time
 		left, err := rabbitmq.DeleteUnused(t.Context(), config)
-		return err == nil && left == 2
+		require.NoError(c, err)
+		require.Equal(c, 2, left)
+		used, err := rabbitmq.Used(t.Context(), config)
+		require.NoError(c, err)
+		require.Equal(c, 2, used)
+		states, err := rabbitmq.Inspect(t.Context(), config)
+		require.NoError(c, err)
+		require.Equal(c, []rabbitmq.QueueState{
+			{Topic: empty},
+			{Topic: full, Exists: true, Messages: 2},
+			{Topic: consumed, Exists: true, Consumers: 1},
+			{Topic: config.Topics[3]},
+		}, states)
 	}, patience, blink)
-	states, err := rabbitmq.Inspect(t.Context(), config)
-	require.NoError(t, err)
-	require.Equal(t, []rabbitmq.QueueState{
-		{Topic: empty},
-		{Topic: full, Exists: true, Messages: 2},
-		{Topic: consumed, Exists: true, Consumers: 1},
-		{Topic: config.Topics[3]},
-	}, states)
 }
 
 // A broker says of a queue whose leader does not answer that it is empty.
@@ -57,7 +63,7 @@ func TestAQueueWhoseLeaderIsSilentIsNotDeleted(t *testing.T) {
 		t.Helper()
 		queue := fmt.Sprintf("rabbit_misc:r(<<\"/\">>, queue, <<\"doorman.%s\">>)", topic)
 		said := broker.Tell("eval", fmt.Sprintf("{ok, Q} = rabbit_amqqueue:lookup(%s), sys:%s(amqqueue:get_pid(Q)).", queue, do))
-		require.Contains(t, said, "ok")
+		require.Equal(t, "ok", strings.TrimSpace(said))
 	}
 
 	leader("suspend")
@@ -65,9 +71,11 @@ func TestAQueueWhoseLeaderIsSilentIsNotDeleted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []rabbitmq.QueueState{{Topic: topic, Exists: true}}, states, "what the broker says")
 	asked := config
-	asked.ConnectTimeout = 2 * time.Second
+	asked.ConnectTimeout = 3 * time.Second
+	_, err = rabbitmq.Used(t.Context(), asked)
+	require.ErrorContains(t, err, "consume: ")
 	_, err = rabbitmq.DeleteUnused(t.Context(), asked)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "consume: ")
 	leader("resume")
 
 	messages, err := openSubscriber(t, config).Subscribe(t.Context(), topic)

@@ -44,11 +44,12 @@ const (
 	// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one
 	// costs the broker as much as delivering.
 	keepsWaiting = 200 * time.Millisecond
-	// gathered is how long acknowledgements wait for more that go with one word.
+	// gathered is how long acknowledgements wait for more that go with one word. So much more comes again when a gateway
+	// is killed.
 	gathered = 5 * time.Millisecond
-	// keptBack is how many words to a quorum queue are under way, to its disk, when the broker keeps others back
-	// (rabbit_fifo_client, soft limit).
-	keptBack = 32
+	// fewWords go to a quorum queue's disk at once. Beyond 32 the broker keeps them back (rabbit_fifo_client, soft
+	// limit), to which those count that followed a flush.
+	fewWords = 30
 )
 
 // stay is an ingress's consumer at the broker, from its first message until its channel ends. Its goroutine alone
@@ -71,7 +72,7 @@ type stay struct {
 	untold int
 	last   uint64
 	tell   *time.Timer // set while there is any
-	words  int         // with which it was told, since the queue last answered for having them all
+	words  int         // with which it was told since it was last asked for an answer
 
 	batch   []*Incoming
 	unready time.Time // since when nothing can be taken; zero while it can
@@ -175,7 +176,7 @@ func (s *stay) widen() error {
 // cease takes no more.
 func (s *stay) cease() bool {
 	s.purse.shut() // what is on its way is not waited for
-	met := s.session.limit(closeGrace)
+	met := s.session.limit(flushGrace)
 	err := s.flush()
 	met()
 	s.deliveries = nil
@@ -237,7 +238,6 @@ func (s *stay) settle() {
 			s.acknowledge()
 		}
 	case s.inHand.len() > 1 && time.Since(s.oldest) > keepsWaiting:
-		s.acknowledge()
 		s.acknowledgeEach()
 	}
 }
@@ -270,7 +270,7 @@ func (s *stay) leave() {
 	s.acknowledge()
 	s.acknowledgeEach()
 	if !s.channel.IsClosed() {
-		met := s.session.limit(closeGrace)
+		met := s.session.limit(flushGrace)
 		_ = s.flush()
 		_ = s.channel.Close()
 		met()
@@ -284,12 +284,12 @@ func (s *stay) leave() {
 // flush ends the consumer, and waits until the queue has what was acknowledged. With the channel the broker forgets what
 // it keeps back: such messages come again, and a command without an id takes effect twice. What is asked of the queue
 // itself is answered after the words under way, whereupon the others follow. Without a consumer to cancel that is for a
-// message, which is given back with the channel.
+// message, which is given back with the channel as one that was delivered.
 func (s *stay) flush() (err error) {
 	switch {
 	case s.deliveries != nil:
 		err = s.channel.Cancel(s.tag, false)
-	case s.words >= keptBack:
+	case s.words > fewWords:
 		_, _, err = s.channel.Get(s.ingress.config.exchange(CommandsExchange), false)
 	}
 	s.words = 0

@@ -32,7 +32,7 @@ type fake struct {
 type lies struct {
 	lose        int             // accepted, and then nothing is known of it
 	neverSettle int             // accepted, and parked for ever
-	twice       int             // has two effects; the first from that place on that lands
+	twice       int             // has two effects: the first that lands, from that place on
 	position    int             // is told at the position before its own
 	reason      commands.Reason // instead of stale_ticket
 	landStale   bool
