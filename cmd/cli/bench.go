@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ type benchOptions struct {
 	rabbitmqURL string
 	bindEvents  bool
 	table       bool
+	profile     string
 	output      string
 }
 
@@ -107,6 +109,7 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.rabbitmqURL, "rabbitmq-url", "", "broker for --serve rabbitmq (default $DOORMAN_RABBITMQ_URL)")
 	flags.BoolVar(&o.bindEvents, "bind-events", false, "with --serve rabbitmq: bind a durable queue to all events, count them in the end")
 	flags.BoolVar(&o.table, "table", false, "measure all rows of the table in README.md, each on a server of its own")
+	flags.StringVar(&o.profile, "profile", "", "with --serve: keep CPU profiles of the server and of what sends in a `folder`")
 	flags.StringVarP(&o.output, "output", "o", "text", "`form`: text, json")
 }
 
@@ -186,6 +189,9 @@ func (o *benchOptions) checkFlags(flags *pflag.FlagSet) error {
 	if o.bindEvents && o.serve != "rabbitmq" {
 		return usagef("--bind-events has no effect without --serve rabbitmq")
 	}
+	if o.profile != "" && (o.serve == "" || o.table || o.load.Count > 0) {
+		return usagef("--profile needs a server of its own, and a time: --serve, and neither --table nor --count")
+	}
 	if o.load.AMQP != "" && (o.table || o.serve != "" && o.serve != "rabbitmq") {
 		return usagef("--amqp needs a server over RabbitMQ: --serve rabbitmq, or one that runs")
 	}
@@ -223,7 +229,14 @@ func (a *app) benchOnce(ctx context.Context, o *benchOptions, cfg load.Config, s
 	if cfg.AMQP != "" {
 		cfg.AMQPPrefix = server.broker.Prefix
 	}
+	profiled := func() error { return nil }
+	if o.profile != "" {
+		if profiled, err = profile(ctx, o.profile, server.adminURL, cmp.Or(cfg.Duration, load.DefaultDuration)); err != nil {
+			return nil, errors.Join(err, server.stop())
+		}
+	}
 	report, err := a.benchRunning(ctx, cfg)
+	err = errors.Join(err, profiled())
 	if err == nil && o.bindEvents {
 		err = server.countEvents(ctx, report)
 	}

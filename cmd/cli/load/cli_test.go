@@ -64,6 +64,8 @@ func TestBenchTellsWrongUse(t *testing.T) {
 		{"--serve", "postgres"},
 		{"--serve", "sqlite", "--url", "http://127.0.0.1:1"},
 		{"--url", "unix:///x"},
+		{"--profile", "x"},
+		{"--profile", "x", "--serve", "sqlite", "--count", "1"},
 	} {
 		code, _, errs := bench(t, args...)
 		require.Equal(t, cli.ExitUsage, code, "%v: %s", args, errs)

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// DefaultDuration is how long commands are sent.
+const DefaultDuration = 10 * time.Second
+
 // Config says what load to make. The zero value of a field means its default.
 type Config struct {
 	URL string // of the server; http://127.0.0.1:8080
@@ -15,7 +18,7 @@ type Config struct {
 	// looked up at URL all the same. AMQPPrefix begins the names there; doorman.
 	AMQP, AMQPPrefix string
 
-	Duration time.Duration // how long to send; 10 s when Count is 0 too
+	Duration time.Duration // how long to send; DefaultDuration when Count is 0 too
 	Count    int           // how many commands to send, those sent twice counted once; 0: until Duration is over
 	Rate     float64       // commands a second, sent when they are due; 0: as fast as the server answers
 
@@ -81,7 +84,7 @@ const (
 func (c *Config) setDefaults() {
 	def(&c.URL, "http://127.0.0.1:8080")
 	if c.Count == 0 {
-		def(&c.Duration, 10*time.Second)
+		def(&c.Duration, DefaultDuration)
 	}
 	if c.AMQP != "" {
 		def(&c.Connections, 500)
