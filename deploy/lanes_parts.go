@@ -267,7 +267,8 @@ func (c *latecomers) attend(ctx context.Context, past store.PastLaning) {
 			err = c.lanes.store.RetireLanes(ctx, past.Generation)
 		}
 		if err != nil && ctx.Err() == nil {
-			c.program.log.Warn("cannot delete the queues of an earlier number of lanes; trying again", "generation", past.Generation, "err", err)
+			c.program.log.Warn("cannot delete the queues of an earlier number of lanes; trying again",
+				"generation", past.Generation, "err", err)
 		}
 		if err == nil && left == 0 {
 			c.program.log.Info("the queues of an earlier number of lanes were deleted", "generation", past.Generation, "lanes", past.Lanes)
