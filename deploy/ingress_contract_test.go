@@ -109,7 +109,11 @@ func TestTheContractOfCommandsOverRabbitMQ(t *testing.T) {
 			r.run(t, p, call, newService(t, c.RabbitMQPrefix))
 		})
 	}
-	metrics := newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
+	var metrics string
+	require.Eventually(t, func() bool { // who is answered is let go of a moment later
+		metrics = newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
+		return strings.Contains(metrics, "doorman_ingress_messages 0\n")
+	}, answerTime, 5*time.Millisecond)
 	require.Regexp(t, `(?m)^doorman_ingress_accepted_total [1-9]`, metrics)
 	require.Regexp(t, `(?m)^doorman_ingress_refused_total\{reason="ticket_required"\} 2$`, metrics)
 	require.Regexp(t, `(?m)^doorman_ingress_messages 0$`, metrics)

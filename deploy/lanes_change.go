@@ -236,13 +236,20 @@ func (o *lanesOperation) drained(ctx context.Context) error {
 func (o *lanesOperation) returned(ctx context.Context) (frames int, err error) {
 	err = o.wait(ctx, func() (string, error) {
 		queued, consumers, err := o.queues(ctx)
-		if frames = queued; err == nil && frames+consumers == 0 {
-			consumers, err = o.used(ctx)
+		frames = queued
+		switch {
+		case err != nil:
+			return "", err
+		case consumers > 0:
+			return fmt.Sprintf("%d lanes are given back by workers that have not been heard of", consumers), nil
+		case frames > 0:
+			return "", nil
 		}
-		if err != nil || consumers == 0 {
+		used, err := o.used(ctx)
+		if err != nil || used == 0 {
 			return "", err
 		}
-		return fmt.Sprintf("%d lanes are given back by workers that have not been heard of", consumers), nil
+		return fmt.Sprintf("%d queues are known to be empty", used), nil
 	})
 	return frames, err
 }
@@ -262,7 +269,7 @@ func (o *lanesOperation) queues(ctx context.Context) (frames, consumers int, err
 
 // inspect looks at the queues that are to be drained.
 func (o *lanesOperation) inspect(ctx context.Context) ([]rabbitmq.QueueState, error) {
-	return rabbitmq.Inspect(ctx, o.drains())
+	return rabbitmq.Inspect(ctx, o.oldLanes())
 }
 
 // used asks the queues themselves whether they are drained, and tells how many are not. Nobody may be working them.
@@ -270,11 +277,11 @@ func (o *lanesOperation) used(ctx context.Context) (int, error) {
 	if o.config.RabbitMQURL == "" {
 		return 0, nil
 	}
-	return rabbitmq.Used(ctx, o.drains())
+	return rabbitmq.Used(ctx, o.oldLanes())
 }
 
-// drains are the lanes that are to be drained.
-func (o *lanesOperation) drains() rabbitmq.Config {
+// oldLanes are those that are to be drained.
+func (o *lanesOperation) oldLanes() rabbitmq.Config {
 	config := o.config.lanesOf(o.before.Generation, o.before.Lanes)
 	config.Logger = slog.New(slog.DiscardHandler)
 	return config

@@ -267,7 +267,7 @@ func (c *latecomers) attend(ctx context.Context, past store.PastLaning) {
 			err = c.lanes.store.RetireLanes(ctx, past.Generation)
 		}
 		if err != nil && ctx.Err() == nil {
-			c.program.log.Warn("cannot delete the queues of an earlier number of lanes; trying again",
+			c.program.log.Warn("cannot retire an earlier number of lanes; trying again",
 				"generation", past.Generation, "err", err)
 		}
 		if err == nil && left == 0 {

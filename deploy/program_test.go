@@ -215,7 +215,11 @@ func TestWhatIsCountedIsTold(t *testing.T) {
 	}
 	_, err := call.Send(t.Context(), create(`{}`), client.SendOptions{Wait: client.MaxWait})
 	require.NoError(t, err)
-	text := newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
+	var text string
+	require.Eventually(t, func() bool { // what was told a moment ago is counted in a moment
+		text = newCaller(t, p.AdminURL()).do("GET", "/metrics", "").body
+		return strings.Contains(text, "doorman_settle_seconds_count 4\n")
+	}, 30*time.Second, 10*time.Millisecond)
 	for _, line := range []string{
 		`doorman_outcomes_total{reason="",status="landed",type="document"} 2`,
 		`doorman_outcomes_total{reason="stale_ticket",status="rejected",type="document"} 2`,

@@ -39,8 +39,8 @@ func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 // whose leader does not answer is an error, or counts.
 func Used(ctx context.Context, config Config) (used int, err error) {
 	err = onQueues(ctx, config, func(_ int, queue string, channel *amqp.Channel) error {
-		is, _, err := inUse(channel, queue)
-		if is {
+		busy, _, err := inUse(channel, queue)
+		if busy {
 			used++
 		}
 		return err
@@ -71,7 +71,7 @@ func DeleteUnused(ctx context.Context, config Config) (left int, err error) {
 // that, and at once while there is no leader, it says that there are no messages and no consumers.
 const statTimeout = 250 * time.Millisecond
 
-// inUse tells whether a queue has messages or consumers, and whether there is one. The broker's word that it has none is
+// inUse tells whether a queue has messages or consumers, and whether it exists. The broker's word that it has none is
 // taken only when it comes from the leader: one that has just answered for a consumer, which it would have handed a
 // message, and in less time than it may be kept waiting. Where a message was handed out, the channel is closed, and it is
 // where it was.

@@ -71,7 +71,7 @@ func TestAQueueWhoseLeaderIsSilentIsNotDeleted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []rabbitmq.QueueState{{Topic: topic, Exists: true}}, states, "what the broker says")
 	asked := config
-	asked.ConnectTimeout = 3 * time.Second
+	asked.ConnectTimeout = 6 * time.Second
 	_, err = rabbitmq.Used(t.Context(), asked)
 	require.ErrorContains(t, err, "consume: ")
 	_, err = rabbitmq.DeleteUnused(t.Context(), asked)

@@ -44,11 +44,11 @@ const (
 	// keepsWaiting is how long the oldest message may keep others from being acknowledged. Acknowledging one by one
 	// costs the broker as much as delivering.
 	keepsWaiting = 200 * time.Millisecond
-	// gathered is how long acknowledgements wait for more that go with one word. So much more comes again when a gateway
-	// is killed.
+	// gathered is how long acknowledgements wait for more that go with one word. What was settled within it comes again
+	// when a gateway is killed.
 	gathered = 5 * time.Millisecond
-	// fewWords go to a quorum queue's disk at once. Beyond 32 the broker keeps them back (rabbit_fifo_client, soft
-	// limit), to which those count that followed a flush.
+	// fewWords may be on their way to a quorum queue's disk. While 32 are, the broker keeps others back
+	// (rabbit_fifo_client, soft limit); two may be from before they were counted.
 	fewWords = 30
 )
 

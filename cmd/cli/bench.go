@@ -230,12 +230,17 @@ func (a *app) benchOnce(ctx context.Context, o *benchOptions, cfg load.Config, s
 		cfg.AMQPPrefix = server.broker.Prefix
 	}
 	profiled := func() error { return nil }
+	profiling, end := context.WithCancel(ctx)
+	defer end()
 	if o.profile != "" {
-		if profiled, err = profile(ctx, o.profile, server.adminURL, cmp.Or(cfg.Duration, load.DefaultDuration)); err != nil {
+		if profiled, err = profile(profiling, o.profile, server.adminURL, cmp.Or(cfg.Duration, load.DefaultDuration)); err != nil {
 			return nil, errors.Join(err, server.stop())
 		}
 	}
 	report, err := a.benchRunning(ctx, cfg)
+	if err != nil {
+		end()
+	}
 	err = errors.Join(err, profiled())
 	if err == nil && o.bindEvents {
 		err = server.countEvents(ctx, report)

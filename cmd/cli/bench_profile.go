@@ -13,7 +13,8 @@ import (
 )
 
 // profile has the processor's time of a run told in a folder, for so long: the server's in server.pprof, this process's in
-// generator.pprof. The returned function waits until that is so. A run that is interrupted before has none of the server.
+// generator.pprof. It begins at once, before the run's connections are opened. The returned function waits until that is
+// so. A run whose context ends before has no profile of the server.
 func profile(ctx context.Context, folder, admin string, long time.Duration) (done func() error, err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // nothing that others may not read
 		return nil, err

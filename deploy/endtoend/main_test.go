@@ -49,7 +49,7 @@ func endWithParent() {
 const deadly = 71
 
 // briefly is how long commands of the type "brief" wait for their predecessors.
-const briefly = 2 * time.Second
+const briefly = 4 * time.Second
 
 // seed is the test's own, or the one that is to be replayed.
 func seed(t *testing.T) *rand.Rand {

@@ -468,7 +468,7 @@ func ExampleFeed_Read() {
 	_ = f.Start(context.Background())
 	defer f.Stop()
 
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go f.Observe(j.commit(1)) // a worker commits
 	after := uint64(1)        // a checkpoint
@@ -480,6 +480,9 @@ func ExampleFeed_Read() {
 		for _, o := range outcomes {
 			fmt.Println("position", o.Position)
 			after = o.Position
+		}
+		if after == 4 {
+			cancel()
 		}
 		if err := f.Await(ctx, after); err != nil {
 			return

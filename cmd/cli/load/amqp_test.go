@@ -92,6 +92,11 @@ func TestCountsAreTrueOverAMQP(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, r.Failures)
 			require.True(t, r.OverAMQP)
+			require.Eventually(t, func() bool { // what was sent twice may be under way still
+				server.mu.Lock()
+				defer server.mu.Unlock()
+				return server.posts >= r.Posts && server.repeats >= r.Doubles
+			}, 30*time.Second, time.Millisecond)
 			requireSame(t, server, r)
 		})
 	}
@@ -100,7 +105,7 @@ func TestCountsAreTrueOverAMQP(t *testing.T) {
 func TestALostCommandIsFoundOutOverAMQP(t *testing.T) {
 	t.Parallel()
 	_, cfg := startFakeOverAMQP(t, lies{lose: 100})
-	cfg.WaitShare, cfg.Settle = -1, 3*time.Second
+	cfg.WaitShare, cfg.Settle = -1, 10*time.Second
 	r, err := Run(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NotEmpty(t, r.Failures)

@@ -47,7 +47,7 @@ func TestBenchReportsAsJSON(t *testing.T) {
 
 func TestBenchFailsWhenAnOutcomeIsMissing(t *testing.T) {
 	t.Parallel()
-	code, out, errs := bench(t, "--url", load.StartLying(t), "--count", "1000", "--settle", "300ms", "--wait-share", "0")
+	code, out, errs := bench(t, "--url", load.StartLying(t), "--count", "1000", "--settle", "2s", "--wait-share", "0")
 	require.Equal(t, cli.ExitError, code)
 	require.Contains(t, out, "WRONG          1 commands that were accepted and have no outcome")
 	require.Contains(t, errs, "did not keep its word")

@@ -173,9 +173,9 @@ func TestAServerThatRefusesForEverEndsTheRun(t *testing.T) {
 	t.Parallel()
 	_, url := startFake(t, lies{refuseAll: commands.Unavailable})
 	cfg := small(url)
-	cfg.Settle = 300 * time.Millisecond
+	cfg.Settle = 2 * time.Second
 	_, err := Run(t.Context(), cfg)
-	require.ErrorContains(t, err, "nothing was accepted for 300ms while 8 requests are open (refusals so far: unavailable ")
+	require.ErrorContains(t, err, "nothing was accepted for 2s while 8 requests are open (refusals so far: unavailable ")
 }
 
 func TestChunkedAnswersAreRead(t *testing.T) {
