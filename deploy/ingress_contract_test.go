@@ -116,7 +116,6 @@ func TestTheContractOfCommandsOverRabbitMQ(t *testing.T) {
 	}, answerTime, 5*time.Millisecond)
 	require.Regexp(t, `(?m)^doorman_ingress_accepted_total [1-9]`, metrics)
 	require.Regexp(t, `(?m)^doorman_ingress_refused_total\{reason="ticket_required"\} 2$`, metrics)
-	require.Regexp(t, `(?m)^doorman_ingress_messages 0$`, metrics)
 	require.Regexp(t, `(?m)^doorman_ingress_bytes 0$`, metrics)
 }
 

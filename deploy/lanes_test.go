@@ -49,7 +49,7 @@ func changed(t *testing.T, lanes int, adjust func(*Config)) (*Config, *Program, 
 			require.Eventually(t, func() bool { // the broker takes note of consumers' ends in its own time
 				left, err := rabbitmq.DeleteUnused(context.Background(), c.lanesOf(generation, max(lanes, 16)))
 				return err == nil && left == 0
-			}, 2*time.Minute, 50*time.Millisecond, "queues in use, or with something in them")
+			}, 30*time.Second, 50*time.Millisecond, "queues in use, or with something in them")
 		}
 	})
 	p, call := start(t, c)

@@ -24,12 +24,8 @@ type QueueState struct {
 func Inspect(ctx context.Context, config Config) ([]QueueState, error) {
 	states := make([]QueueState, len(config.Topics))
 	err := onQueues(ctx, config, func(i int, queue string, channel *amqp.Channel) error {
-		states[i].Topic = config.Topics[i]
-		q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
-		if refused := new(amqp.Error); errors.As(err, &refused) && refused.Code == amqp.NotFound {
-			return nil
-		}
-		states[i].Exists, states[i].Messages, states[i].Consumers = err == nil, q.Messages, q.Consumers
+		q, exists, err := stand(channel, queue)
+		states[i] = QueueState{Topic: config.Topics[i], Exists: exists, Messages: q.Messages, Consumers: q.Consumers}
 		return err
 	})
 	return states, err
@@ -76,12 +72,9 @@ const statTimeout = 250 * time.Millisecond
 // message, and in less time than it may be kept waiting. Where a message was handed out, the channel is closed, and it is
 // where it was.
 func inUse(channel *amqp.Channel, queue string) (used, exists bool, err error) {
-	q, err := channel.QueueDeclarePassive(queue, true, false, false, false, nil)
-	if refused := new(amqp.Error); errors.As(err, &refused) && refused.Code == amqp.NotFound {
-		return false, false, nil
-	}
-	if err != nil || q.Messages+q.Consumers > 0 {
-		return err == nil, true, err
+	q, exists, err := stand(channel, queue)
+	if !exists || q.Messages+q.Consumers > 0 {
+		return exists, exists, err
 	}
 	if err := channel.Qos(1, 0, false); err != nil {
 		return false, true, fmt.Errorf("bound deliveries: %w", err)
@@ -97,8 +90,17 @@ func inUse(channel *amqp.Channel, queue string) (used, exists bool, err error) {
 		return true, true, channel.Close()
 	}
 	asked := time.Now()
+	q, exists, err = stand(channel, queue)
+	return exists && (q.Messages+q.Consumers > 0 || time.Since(asked) >= statTimeout), exists, err
+}
+
+// stand asks the broker how a queue stands; the channel is closed when there is none.
+func stand(channel *amqp.Channel, queue string) (q amqp.Queue, exists bool, err error) {
 	q, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil)
-	return err == nil && (q.Messages+q.Consumers > 0 || time.Since(asked) >= statTimeout), true, err
+	if refused := new(amqp.Error); errors.As(err, &refused) && refused.Code == amqp.NotFound {
+		return q, false, nil
+	}
+	return q, err == nil, err
 }
 
 // onQueues calls for each configured topic's queue, on a channel that is opened again after a refusal.

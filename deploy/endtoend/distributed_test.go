@@ -57,15 +57,6 @@ func begin() []commands.Command {
 	return all
 }
 
-// allLandAnyway sends commands, and tells what a machine that is busy may take beyond what it is given: some of what it
-// takes for these, with nothing in their way.
-func allLandAnyway(t *testing.T, p *place) (sent []*commands.Command, busy time.Duration) {
-	t.Helper()
-	began := time.Now()
-	sent = allLand(t, p, begin(), patience)
-	return sent, 3 * time.Since(began)
-}
-
 // allLand sends commands and expects each to land in time.
 func allLand(t *testing.T, p *place, all []commands.Command, within time.Duration) (sent []*commands.Command) {
 	t.Helper()
@@ -169,7 +160,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, text)
 	dies := dying.start(t, "--roles", "worker")
 	require.Positive(t, metric(t, dying, "doorman_lanes"))
-	sent, busy := allLandAnyway(t, gate)
+	sent := allLand(t, gate, begin(), 10*time.Second)
 
 	load := newPlan(random, 40, 3)
 	requests := load.requests()
@@ -179,7 +170,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 	s.await("commands are accepted", func() bool { return len(s.accepted) >= load.size/8 })
 	linger(random)
 	dies.kill()
-	sent = append(sent, allLand(t, gate, begin(), 10*time.Second+busy)...)
+	sent = append(sent, allLand(t, gate, begin(), 10*time.Second)...)
 
 	s.add(requests[len(requests)/2:])
 	joins := joining.start(t, "--roles", "worker")
@@ -188,7 +179,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 	s.sendAll()
 	require.Len(t, s.commands(), load.size)
 	require.Positive(t, metric(t, joining, "doorman_lanes"))
-	sent = append(sent, allLand(t, gate, begin(), 10*time.Second+busy)...)
+	sent = append(sent, allLand(t, gate, begin(), 10*time.Second)...)
 	require.Positive(t, metric(t, joining, `doorman_outcomes_total{reason="",status="landed",type="ledger"}`), "it judges")
 
 	sent = append(sent, s.commands()...)
