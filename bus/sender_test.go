@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,46 @@ func TestAFrameThatIsStuckDoesNotFillTheWindow(t *testing.T) {
 		p.answer(1, nil)
 		require.Equal(t, []string{"a", "b", "b"}, p.frames())
 		p.answer(2, nil)
+	})
+}
+
+func TestTheWindowIsAsWideAsTheBusIsSlow(t *testing.T) {
+	t.Parallel()
+	const lanes = 64
+	envs := map[int]*commands.Envelope{}
+	for n := 0; len(envs) < lanes; n++ {
+		env := command("a")
+		env.Stream.ID = strconv.Itoa(n)
+		envs[env.Stream.Lane(lanes)] = env
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		s := newSender(t, p, bus.SenderConfig{Lanes: lanes, Window: 8, FrameTime: 2 * time.Millisecond})
+		wave := func() int {
+			for _, env := range envs {
+				s.Send(env, s.done("a"))
+			}
+			return len(p.open())
+		}
+		answerAfter := func(took time.Duration) {
+			for len(p.open()) > 0 {
+				time.Sleep(took)
+				p.answerAll(nil)
+			}
+		}
+		require.Equal(t, 8, wave(), "nothing is known of a bus that has not answered")
+		answerAfter(9 * time.Millisecond)
+		require.Equal(t, 5, wave())
+		answerAfter(500 * time.Microsecond)
+		require.Equal(t, 2, wave(), "one alone would leave each end idle while the other works")
+		for range 9 {
+			answerAfter(30 * time.Millisecond)
+			require.Equal(t, 2, wave(), "it may be busy: what counts is how quick it was")
+		}
+		time.Sleep(10 * time.Second)
+		answerAfter(30 * time.Millisecond)
+		require.Equal(t, 8, wave(), "but not for ever")
+		answerAfter(30 * time.Millisecond)
 	})
 }
 

@@ -30,7 +30,7 @@ type sendingLane struct {
 	pending  int         // commands in all of these
 	bytes    int         // of these commands
 	telling  int         // goroutines calling dones
-	lastSize int         // of the frame that left last, the best guess for the next one
+	lastSize int         // of the frames that left last, falling slowly: the best guess for the next one
 	spare    [][]waiter
 	settled  chan struct{} // closed once the lane is closed and all is told
 	isOver   bool          // settled is closed
@@ -124,7 +124,7 @@ func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 // begin makes an empty frame with room for what will probably go into it.
 func (l *sendingLane) begin(id commands.ID, size, more int) *outgoing {
 	room := 1 + size*(1+more)
-	if l.handing || len(l.underWay) >= l.config.InFlight {
+	if l.handing || len(l.underWay) >= l.config.InFlight || l.window.full() {
 		room = max(room, l.lastSize)
 	}
 	o := &outgoing{id: id, payload: make([]byte, 0, max(1+size, min(room, l.config.MaxFrameBytes)))}
@@ -145,7 +145,7 @@ func (l *sendingLane) handOver() {
 	for o := l.next(); o != nil && l.window.enter(l, o); o = l.next() {
 		l.take()
 		l.underWay = append(l.underWay, o)
-		l.lastSize = len(o.payload)
+		l.lastSize = max(len(o.payload), l.lastSize-l.lastSize/8)
 		l.mu.Unlock()
 		m := message.NewMessage(o.id.String(), o.payload)
 		if l.config.Via != "" {

@@ -15,19 +15,57 @@ const stuckAfter = 100 * time.Millisecond
 // has no bound.
 type window struct {
 	most  int
+	each  time.Duration // SenderConfig.FrameTime
 	stuck time.Duration // stuckAfter
 
-	mu    sync.Mutex
-	out   []*outgoing    // those that count, oldest first
-	line  []*sendingLane // that wait, each once
-	timer *time.Timer    // set while some wait
+	mu       sync.Mutex
+	out      []*outgoing    // those that count, oldest first
+	line     []*sendingLane // that wait, each once
+	timer    *time.Timer    // set while some wait
+	quickest quickest
 }
 
-func newWindow(most int) *window {
+func newWindow(most int, each time.Duration) *window {
 	if most <= 0 {
 		return nil
 	}
-	return &window{most: most, stuck: stuckAfter}
+	return &window{most: most, each: each, stuck: stuckAfter}
+}
+
+// least is how far FrameTime may narrow a window: with one frame alone neither end works while the other does.
+const least = 2
+
+// room tells whether another frame may leave. The caller holds mu.
+func (w *window) room() bool {
+	most := w.most
+	if took := w.quickest.get(); w.each > 0 && took > 0 {
+		most = min(most, max(least, int((took+w.each-1)/w.each)))
+	}
+	return len(w.out) < most
+}
+
+// quickest is the shortest of the times of the last five to ten seconds. Others are longer for what waits before them,
+// on a busy machine many times, so they tell little of what the bus needs.
+type quickest struct {
+	times  [2]time.Duration // of the seconds before the turn, and since; 0 is none
+	turned time.Time
+}
+
+func (q *quickest) add(took time.Duration, now time.Time) {
+	if now.Sub(q.turned) >= 5*time.Second {
+		q.times[0], q.times[1] = q.times[1], 0
+		q.turned = now
+	}
+	if q.times[1] == 0 || took < q.times[1] {
+		q.times[1] = max(took, 1)
+	}
+}
+
+func (q *quickest) get() time.Duration {
+	if q.times[0] == 0 || q.times[1] > 0 && q.times[1] < q.times[0] {
+		return q.times[1]
+	}
+	return q.times[0]
 }
 
 // enter counts a frame in, or reports false: its lane is resumed when there is room. The caller holds the lane's mu.
@@ -39,7 +77,7 @@ func (w *window) enter(l *sendingLane, o *outgoing) bool {
 	defer w.mu.Unlock()
 	called := l.called
 	l.called = false
-	if len(w.out) < w.most {
+	if w.room() {
 		o.left = time.Now()
 		w.out = append(w.out, o)
 		return true
@@ -55,12 +93,27 @@ func (w *window) enter(l *sendingLane, o *outgoing) bool {
 	return false
 }
 
-// leave counts frames out and has those go on that wait. The caller holds no lane's mu.
+// full tells whether a frame would have to wait at the moment.
+func (w *window) full() bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.room()
+}
+
+// leave counts frames out, answered ones or such as nobody waits for any more, and has those go on that wait. The
+// caller holds no lane's mu.
 func (w *window) leave(frames ...*outgoing) {
 	if w == nil {
 		return
 	}
+	now := time.Now()
 	w.mu.Lock()
+	for _, o := range frames {
+		w.quickest.add(now.Sub(o.left), now)
+	}
 	w.out = slices.DeleteFunc(w.out, func(o *outgoing) bool { return slices.Contains(frames, o) })
 	w.mu.Unlock()
 	w.callIn()
@@ -70,7 +123,7 @@ func (w *window) leave(frames ...*outgoing) {
 func (w *window) callIn() {
 	for {
 		w.mu.Lock()
-		if len(w.out) >= w.most || len(w.line) == 0 {
+		if !w.room() || len(w.line) == 0 {
 			w.mu.Unlock()
 			return
 		}
