@@ -108,6 +108,7 @@ type Intake struct {
 	config   Config
 	rules    vetting.Rules
 	requests sync.Pool
+	overdue  overdue
 	memory   atomic.Int64 // held by requests under way, in bytes
 }
 
@@ -119,7 +120,8 @@ func New(config Config) (*Intake, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	in := &Intake{config: config, rules: vetting.Rules{Allows: config.Allows, Limits: config.Limits, NewID: config.NewID}}
+	in := &Intake{config: config, rules: vetting.Rules{Allows: config.Allows, Limits: config.Limits, NewID: config.NewID},
+		overdue: overdue{within: config.AcceptWithin}}
 	in.requests.New = func() any { return newRequest() }
 	return in, nil
 }

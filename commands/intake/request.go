@@ -27,12 +27,12 @@ type request struct {
 	mark    uint64 // where the conflicts told before this request end
 
 	unheard   atomic.Int32         // of those sending, how many nothing was heard of yet
-	confirmed chan struct{}        // one signal, when the last was heard of
+	signals   chan struct{}        // one when the last was heard of, and one when that took too long
+	turn      atomic.Uint64        // of waiting: moved on when one begins, and by whoever ends it first
 	done      func(err error)      // given to Send
 	doneAll   func(i int, e error) // given to SendAll
-	timer     *time.Timer
-	held      int64 // of the memory that all requests have together, in bytes
-	abandoned bool  // something was not heard of in time and still may be: not to be used again
+	held      int64                // of the memory that all requests have together, in bytes
+	abandoned bool                 // something was not heard of in time and still may be: not to be used again
 }
 
 // item is one command of a request.
@@ -56,8 +56,7 @@ const (
 )
 
 func newRequest() *request {
-	req := &request{confirmed: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-	req.timer.Stop()
+	req := &request{signals: make(chan struct{}, 2)}
 	req.doneAll = req.heard
 	req.done = func(err error) { req.heard(0, err) }
 	return req
@@ -73,7 +72,7 @@ func (req *request) heard(i int, err error) {
 		it.fate.Store(failed)
 	}
 	if req.unheard.Add(-1) == 0 {
-		req.confirmed <- struct{}{}
+		req.signals <- struct{}{}
 	}
 }
 

@@ -37,11 +37,7 @@ func (in *Intake) send(req *request) {
 	} else {
 		in.config.Send(req.envs[0], req.done)
 	}
-	req.timer.Reset(in.config.AcceptWithin)
-	select {
-	case <-req.confirmed:
-		req.timer.Stop()
-	case <-req.timer.C:
+	if !in.overdue.await(req) {
 		in.giveUp(req)
 	}
 }
@@ -59,7 +55,7 @@ func (in *Intake) giveUp(req *request) {
 		in.config.Withdraw(open...)
 	}
 	select {
-	case <-req.confirmed: // the last one was taken back, or was heard of after all
+	case <-req.signals: // the last one was taken back, or was heard of after all
 	default:
 		req.abandoned = true
 	}

@@ -1,0 +1,94 @@
+package intake_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ticketed/doorman/commands"
+	"github.com/ticketed/doorman/commands/intake"
+)
+
+func TestEachRequestIsGivenUpInItsOwnTime(t *testing.T) {
+	t.Parallel()
+	requests := []struct {
+		at, heard, want time.Duration // since the beginning; never heard of when 0
+		status          int
+	}{
+		{at: 0, want: 10 * time.Second, status: 503},
+		{at: 3 * time.Second, heard: 12900 * time.Millisecond, want: 12900 * time.Millisecond, status: 202},
+		{at: 5 * time.Second, heard: 8 * time.Second, want: 8 * time.Second, status: 202},
+		{at: 6 * time.Second, want: 16 * time.Second, status: 503},
+		{at: 30 * time.Second, want: 40 * time.Second, status: 503}, // after a while in which there was none
+	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := around()
+		ids, heard := make([]string, len(requests)), map[string]time.Duration{}
+		for i, request := range requests {
+			ids[i] = commands.NewID().String()
+			heard[ids[i]] = request.heard
+		}
+		s.Send = func(env *commands.Envelope, done func(error)) {
+			if at := heard[env.ID.String()]; at > 0 {
+				time.AfterFunc(at-time.Since(began), func() { done(nil) })
+			}
+		}
+		in, err := intake.New(s.Config)
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		for i, request := range requests {
+			all.Go(func() {
+				time.Sleep(request.at)
+				w := post(t.Context(), in, strings.NewReader(command(ids[i])))
+				if w.Code != request.status || time.Since(began) != request.want {
+					t.Errorf("the request at %v was answered %d at %v", request.at, w.Code, time.Since(began))
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// What is heard of and what takes too long at the same moment must not leave a signal to the next request.
+func TestAnAnswerAtTheLastMomentIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	s := around()
+	s.AcceptWithin = time.Millisecond
+	var sending sync.WaitGroup
+	s.Send = func(_ *commands.Envelope, done func(error)) {
+		sending.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			done(nil)
+		})
+	}
+	in, err := intake.New(s.Config)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	answers := map[int]int{}
+	for range 8 {
+		all.Go(func() {
+			for range 200 {
+				id := commands.NewID().String()
+				w := post(t.Context(), in, strings.NewReader(command(id)))
+				if answer := read[told](t, w); answer.ID != id || w.Code == 503 && answer.Code != commands.FateUnknown {
+					t.Errorf("%s was answered %d %+v", id, w.Code, answer)
+				}
+				mu.Lock()
+				answers[w.Code]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	sending.Wait()
+	require.Equal(t, 1600, answers[202]+answers[503], "%v", answers)
+	require.Positive(t, answers[202])
+	require.Positive(t, answers[503])
+}
