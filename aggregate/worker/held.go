@@ -76,29 +76,56 @@ func (c *cache) trim(committed uint64) {
 // facts is what is known of ids: what became of recent ones, committed or not, and what was looked up
 // for the sitting under way.
 type facts struct {
-	recent *simplelru.LRU[commands.ID, aggregate.Fact]
 	looked map[commands.ID]aggregate.Fact
+
+	recent []learned // a ring of the ids learned of last, each in the place of the last time
+	most   int       // of them
+	next   int       // the place to be used next, once there are most
+	places map[commands.ID]int
+}
+
+type learned struct {
+	id   commands.ID
+	fact aggregate.Fact
 }
 
 var _ aggregate.Facts = (*facts)(nil)
 
-func newFacts(size int) *facts {
-	recent, _ := simplelru.NewLRU[commands.ID, aggregate.Fact](size, nil)
-	return &facts{recent: recent, looked: map[commands.ID]aggregate.Fact{}}
+func newFacts(most int) *facts {
+	return &facts{looked: map[commands.ID]aggregate.Fact{}, most: most, places: map[commands.ID]int{}}
 }
 
 // Fact prefers what was judged here over what was read: a reading may be older than a round whose
 // commit is under way.
 func (f *facts) Fact(id commands.ID) (aggregate.Fact, bool) {
-	if fact, ok := f.recent.Peek(id); ok {
-		return fact, true
+	if place, ok := f.places[id]; ok {
+		return f.recent[place].fact, true
 	}
 	fact, ok := f.looked[id]
 	return fact, ok
 }
 
 // Learn records what became of an id.
-func (f *facts) Learn(id commands.ID, fact aggregate.Fact) { f.recent.Add(id, fact) }
+func (f *facts) Learn(id commands.ID, fact aggregate.Fact) {
+	f.forget(id)
+	if len(f.recent) < f.most {
+		f.places[id] = len(f.recent)
+		f.recent = append(f.recent, learned{id, fact})
+		return
+	}
+	oldest := &f.recent[f.next]
+	if place, ok := f.places[oldest.id]; ok && place == f.next {
+		delete(f.places, oldest.id)
+	}
+	*oldest = learned{id, fact}
+	f.places[id] = f.next
+	f.next = (f.next + 1) % f.most
+}
 
 // forget takes back what an undone round came to.
-func (f *facts) forget(id commands.ID) { f.recent.Remove(id) }
+func (f *facts) forget(id commands.ID) {
+	if place, ok := f.places[id]; ok {
+		f.recent[place] = learned{}
+		delete(f.places, id)
+	}
+}

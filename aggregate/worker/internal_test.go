@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/ticketed/doorman/aggregate"
 	"github.com/ticketed/doorman/commands"
@@ -137,4 +139,37 @@ func TestWhatBecomesDueMeanwhileIsNotExpiredAlong(t *testing.T) {
 	due := d.parked.due(l, l.dueUntil, 10)
 	require.Len(t, due, 1)
 	require.Equal(t, commands.ID{0}, due[0].id)
+}
+
+func TestFactsAreKeptOfTheIDsLearnedOfLast(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(1, 5).Draw(t, "most")
+		f := newFacts(most)
+		var learned []commands.ID // in order, forgotten ones aside
+		versions := map[commands.ID]uint64{}
+		for version := range uint64(60) {
+			id := commands.ID{byte(rapid.IntRange(0, 8).Draw(t, "id"))}
+			learned = slices.DeleteFunc(learned, func(other commands.ID) bool { return other == id })
+			if rapid.IntRange(0, 4).Draw(t, "forget") == 0 {
+				f.forget(id)
+			} else {
+				f.Learn(id, aggregate.Fact{Version: version})
+				learned, versions[id] = append(learned, id), version
+			}
+			for n := range 9 {
+				other := commands.ID{byte(n)}
+				fact, ok := f.Fact(other)
+				if ok && (fact.Version != versions[other] || !slices.Contains(learned, other)) {
+					t.Fatalf("of %v, learned of as %d or forgotten, it tells %d", other, versions[other], fact.Version)
+				}
+				if recent := version-versions[other] < uint64(most); !ok && recent && slices.Contains(learned, other) {
+					t.Fatalf("of %v, learned of %d steps ago, it tells nothing", other, version-versions[other])
+				}
+			}
+			if len(f.places) > most || len(f.recent) > most {
+				t.Fatalf("%d facts are kept in %d places of %d", len(f.places), len(f.recent), most)
+			}
+		}
+	})
 }
