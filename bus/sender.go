@@ -31,9 +31,9 @@ type SenderConfig struct {
 	// longer than 100 ms aside; no bound by default. Beyond it frames fill: where a message costs the bus more than what
 	// is in it, a small window has it carry more with less.
 	Window int
-	// FrameTime narrows the window to as many frames as it goes into the quickest confirmation of the last seconds, 2 at
-	// least; not at all by default. So a bus that is quick has few frames under way and these filled, about one for each
-	// FrameTime, and one that is far away has enough under way to be kept busy.
+	// FrameTime narrows the window to the quickest confirmation of the last seconds divided by it, rounded up, 2 at
+	// least; not at all by default, nor without a Window. So a quick bus has few frames under way, and these filled:
+	// about one for each FrameTime. One that is far away has enough under way to be kept busy.
 	FrameTime time.Duration
 
 	// What a lane holds from Send until its answer, beyond which it answers ErrFull. A lane that holds
@@ -90,7 +90,7 @@ func NewSender(publisher Publisher, config SenderConfig) (*Sender, error) {
 	}
 	config.setDefaults()
 	s := &Sender{config: config, lanes: make([]*sendingLane, config.Lanes)}
-	shared := newWindow(config.Window, config.FrameTime)
+	shared := newWindow(&config)
 	for i := range s.lanes {
 		s.lanes[i] = &sendingLane{
 			config: &s.config, publisher: publisher, window: shared, topic: LaneTopic(i), settled: make(chan struct{}),

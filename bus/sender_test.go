@@ -134,9 +134,15 @@ func TestTheWindowIsAsWideAsTheBusIsSlow(t *testing.T) {
 			answerAfter(30 * time.Millisecond)
 			require.Equal(t, 2, wave(), "it may be busy: what counts is how quick it was")
 		}
-		time.Sleep(10 * time.Second)
+		answerAfter(30 * time.Millisecond)
+		time.Sleep(time.Minute)
+		require.Equal(t, 2, wave(), "nothing else is known")
 		answerAfter(30 * time.Millisecond)
 		require.Equal(t, 8, wave(), "but not for ever")
+		for _, n := range p.open() {
+			p.answer(n, bus.ErrUnavailable)
+		}
+		require.Equal(t, 8, len(p.open()), "a refusal is quick and tells nothing")
 		answerAfter(30 * time.Millisecond)
 	})
 }

@@ -110,8 +110,7 @@ func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 		l.filling = nil
 	}
 	if l.filling == nil {
-		l.filling = l.begin(env.ID, size, more)
-		l.filling.order = order
+		l.filling = l.begin(env.ID, size, more, order)
 	}
 	l.filling.payload = frame.Append(l.filling.payload, env)
 	l.filling.waiting = append(l.filling.waiting, w)
@@ -122,12 +121,14 @@ func (l *sendingLane) add(env *commands.Envelope, w waiter, more int) error {
 }
 
 // begin makes an empty frame with room for what will probably go into it.
-func (l *sendingLane) begin(id commands.ID, size, more int) *outgoing {
+func (l *sendingLane) begin(id commands.ID, size, more int, order bool) *outgoing {
 	room := 1 + size*(1+more)
-	if l.handing || len(l.underWay) >= l.config.InFlight || l.window.full() {
+	if order {
+		room = 1 + size
+	} else if l.handing || len(l.underWay) >= l.config.InFlight || l.window.full() {
 		room = max(room, l.lastSize)
 	}
-	o := &outgoing{id: id, payload: make([]byte, 0, max(1+size, min(room, l.config.MaxFrameBytes)))}
+	o := &outgoing{id: id, order: order, payload: make([]byte, 0, max(1+size, min(room, l.config.MaxFrameBytes)))}
 	if last := len(l.spare) - 1; last >= 0 {
 		o.waiting, l.spare = l.spare[last], l.spare[:last]
 	}
@@ -186,6 +187,9 @@ func (l *sendingLane) resume() {
 
 // answer tells the commands of a frame what became of it, after the next frame has left.
 func (l *sendingLane) answer(o *outgoing, err error) {
+	if err == nil {
+		l.window.confirmed(o)
+	}
 	l.window.leave(o)
 	l.mu.Lock()
 	if !o.answered { // else Close has given up on it

@@ -14,9 +14,9 @@ const stuckAfter = 100 * time.Millisecond
 // line, while its next frame fills. Its lock may be taken with a lane's held, not the other way round. A nil window
 // has no bound.
 type window struct {
-	most  int
-	each  time.Duration // SenderConfig.FrameTime
-	stuck time.Duration // stuckAfter
+	most      int
+	frameTime time.Duration
+	stuck     time.Duration // stuckAfter
 
 	mu       sync.Mutex
 	out      []*outgoing    // those that count, oldest first
@@ -25,47 +25,63 @@ type window struct {
 	quickest quickest
 }
 
-func newWindow(most int, each time.Duration) *window {
-	if most <= 0 {
+func newWindow(config *SenderConfig) *window {
+	if config.Window <= 0 {
 		return nil
 	}
-	return &window{most: most, each: each, stuck: stuckAfter}
+	return &window{most: config.Window, frameTime: config.FrameTime, stuck: stuckAfter}
 }
 
 // least is how far FrameTime may narrow a window: with one frame alone neither end works while the other does.
 const least = 2
 
-// room tells whether another frame may leave. The caller holds mu.
+// room tells whether another frame may leave. The caller holds mu. How many may changes in confirmed alone, before the
+// confirmed frame leaves and lanes that wait are called in: else nobody would call them once there are more.
 func (w *window) room() bool {
 	most := w.most
-	if took := w.quickest.get(); w.each > 0 && took > 0 {
-		most = min(most, max(least, int((took+w.each-1)/w.each)))
+	if took := w.quickest.get(); w.frameTime > 0 && took > 0 {
+		most = min(most, max(least, int((took+w.frameTime-1)/w.frameTime)))
 	}
 	return len(w.out) < most
 }
 
-// quickest is the shortest of the times of the last five to ten seconds. Others are longer for what waits before them,
-// on a busy machine many times, so they tell little of what the bus needs.
-type quickest struct {
-	times  [2]time.Duration // of the seconds before the turn, and since; 0 is none
-	turned time.Time
+// confirmed tells how long the bus took for a frame, which leaves now.
+func (w *window) confirmed(o *outgoing) {
+	if w == nil {
+		return
+	}
+	now := time.Now()
+	w.mu.Lock()
+	w.quickest.add(now.Sub(o.left), now)
+	w.mu.Unlock()
 }
 
+// quickest is the shortest of the times of the last quickestFor, and of what was before them for as long. Other times
+// are longer for what waits, on a busy machine many times, so they tell little of what the bus needs.
+type quickest struct {
+	before, since time.Duration // the turn; 0 is none
+	turned        time.Time
+}
+
+const quickestFor = 5 * time.Second
+
 func (q *quickest) add(took time.Duration, now time.Time) {
-	if now.Sub(q.turned) >= 5*time.Second {
-		q.times[0], q.times[1] = q.times[1], 0
-		q.turned = now
+	switch age := now.Sub(q.turned); {
+	case age >= 2*quickestFor:
+		q.before, q.since, q.turned = 0, 0, now
+	case age >= quickestFor:
+		q.before, q.since, q.turned = q.since, 0, now
 	}
-	if q.times[1] == 0 || took < q.times[1] {
-		q.times[1] = max(took, 1)
+	if q.since == 0 || took < q.since {
+		q.since = max(took, 1)
 	}
 }
 
 func (q *quickest) get() time.Duration {
-	if q.times[0] == 0 || q.times[1] > 0 && q.times[1] < q.times[0] {
-		return q.times[1]
+	if q.before == 0 {
+		return q.since
 	}
-	return q.times[0]
+	return min(q.before, q.since)
 }
 
 // enter counts a frame in, or reports false: its lane is resumed when there is room. The caller holds the lane's mu.
@@ -103,17 +119,12 @@ func (w *window) full() bool {
 	return !w.room()
 }
 
-// leave counts frames out, answered ones or such as nobody waits for any more, and has those go on that wait. The
-// caller holds no lane's mu.
+// leave counts frames out and has those go on that wait. The caller holds no lane's mu.
 func (w *window) leave(frames ...*outgoing) {
 	if w == nil {
 		return
 	}
-	now := time.Now()
 	w.mu.Lock()
-	for _, o := range frames {
-		w.quickest.add(now.Sub(o.left), now)
-	}
 	w.out = slices.DeleteFunc(w.out, func(o *outgoing) bool { return slices.Contains(frames, o) })
 	w.mu.Unlock()
 	w.callIn()

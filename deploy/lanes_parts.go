@@ -88,11 +88,11 @@ func (d *door) open(ctx context.Context, l store.Laning) error {
 	return nil
 }
 
-// sendWindow is how many frames a gateway has under way to the broker at most, of all lanes together, and frameTime by
-// how much less when the broker is quick: with a bound on each lane alone, frames were of one or two commands under
-// load, and what the broker costs it costs per message. On 2 cores, with 512 connections, 14,000 commands landed in a
-// second with 8 under way, 17,200 with 4 and 19,100 with 2, with 2,000 connections 23,000 to 23,500 (doorman bench
-// --serve rabbitmq). A broker that confirms after 16 ms has 8 all the same.
+// sendWindow is how many frames a gateway has under way to the broker at most, of all lanes together, and frameTime
+// what narrows that where the broker is quick (bus.SenderConfig): with a bound on each lane alone, frames were of one or
+// two commands under load, and what the broker costs it costs per message. On 2 cores, with 512 connections, 14,000
+// commands landed in a second with 8 under way, 17,200 with 4 and 19,100 with 2; with 2,000 connections all three
+// made 23,000 to 23,500 (doorman bench --serve rabbitmq). A broker that confirms after 16 ms or later has 8 all the same.
 const (
 	sendWindow = 8
 	frameTime  = 2 * time.Millisecond

@@ -78,8 +78,8 @@ func (c *cache) trim(committed uint64) {
 type facts struct {
 	looked map[commands.ID]aggregate.Fact
 
-	recent []learned // a ring of the ids learned of last, each in the place of the last time
-	most   int       // of them
+	recent []learned // a ring; what is learned anew or forgotten leaves its old place empty
+	most   int       // places of the ring
 	next   int       // the place to be used next, once there are most
 	places map[commands.ID]int
 }
@@ -113,11 +113,8 @@ func (f *facts) Learn(id commands.ID, fact aggregate.Fact) {
 		f.recent = append(f.recent, learned{id, fact})
 		return
 	}
-	oldest := &f.recent[f.next]
-	if place, ok := f.places[oldest.id]; ok && place == f.next {
-		delete(f.places, oldest.id)
-	}
-	*oldest = learned{id, fact}
+	delete(f.places, f.recent[f.next].id)
+	f.recent[f.next] = learned{id, fact}
 	f.places[id] = f.next
 	f.next = (f.next + 1) % f.most
 }

@@ -141,29 +141,29 @@ func TestWhatBecomesDueMeanwhileIsNotExpiredAlong(t *testing.T) {
 	require.Equal(t, commands.ID{0}, due[0].id)
 }
 
-func TestFactsAreKeptOfTheIDsLearnedOfLast(t *testing.T) {
+func TestWhatWasLearnedOfAnIDLastIsKept(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 5).Draw(t, "most")
 		f := newFacts(most)
-		var learned []commands.ID // in order, forgotten ones aside
+		var order []commands.ID // in order, forgotten ones aside
 		versions := map[commands.ID]uint64{}
 		for version := range uint64(60) {
-			id := commands.ID{byte(rapid.IntRange(0, 8).Draw(t, "id"))}
-			learned = slices.DeleteFunc(learned, func(other commands.ID) bool { return other == id })
+			id := commands.ID{byte(rapid.IntRange(1, 9).Draw(t, "id"))}
+			order = slices.DeleteFunc(order, func(other commands.ID) bool { return other == id })
 			if rapid.IntRange(0, 4).Draw(t, "forget") == 0 {
 				f.forget(id)
 			} else {
 				f.Learn(id, aggregate.Fact{Version: version})
-				learned, versions[id] = append(learned, id), version
+				order, versions[id] = append(order, id), version
 			}
 			for n := range 9 {
-				other := commands.ID{byte(n)}
+				other := commands.ID{byte(n + 1)}
 				fact, ok := f.Fact(other)
-				if ok && (fact.Version != versions[other] || !slices.Contains(learned, other)) {
+				if ok && (fact.Version != versions[other] || !slices.Contains(order, other)) {
 					t.Fatalf("of %v, learned of as %d or forgotten, it tells %d", other, versions[other], fact.Version)
 				}
-				if recent := version-versions[other] < uint64(most); !ok && recent && slices.Contains(learned, other) {
+				if recent := version-versions[other] < uint64(most); !ok && recent && slices.Contains(order, other) {
 					t.Fatalf("of %v, learned of %d steps ago, it tells nothing", other, version-versions[other])
 				}
 			}
@@ -172,4 +172,42 @@ func TestFactsAreKeptOfTheIDsLearnedOfLast(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAStateIsStoredOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	const small, medium = 2 << 10, 64 << 10
+	for _, c := range []struct {
+		size          int
+		before, after uint64
+		stored, kept  bool
+	}{
+		{size: small, before: 0, after: 1, stored: true},
+		{size: small, before: 1, after: 7},
+		{size: small, before: 7, after: 8, stored: true},
+		{size: small, before: 8, after: 15},
+		{size: small, before: 15, after: 30, stored: true},
+		{size: small, before: 63, after: 64, stored: true, kept: true},
+		{size: small, before: 60, after: 70, stored: true, kept: true},
+		{size: small + 1, before: 0, after: 3, stored: true},
+		{size: small + 1, before: 7, after: 15},
+		{size: small + 1, before: 15, after: 16, stored: true},
+		{size: small + 1, before: 63, after: 64, stored: true},
+		{size: small + 1, before: 255, after: 256, stored: true, kept: true},
+		{size: medium + 1, before: 31, after: 63},
+		{size: medium + 1, before: 63, after: 64, stored: true},
+		{size: medium + 1, before: 1023, after: 1024, stored: true, kept: true},
+	} {
+		state := make([]byte, c.size)
+		head := aggregate.Head{Version: c.before}
+		h := &held{Instance: aggregate.Restore(watched{}, streamOf("a"), head, state, nil, nil, nil, nil), stored: head}
+		h.Head.Version = c.after
+		change := h.change()
+		require.Equal(t, c.kept, change.Snapshot, "%+v", c)
+		require.Equal(t, c.stored, change.State != nil, "%+v", c)
+		if c.stored {
+			require.Equal(t, c.after, change.StateVersion, "%+v", c)
+		}
+		require.Equal(t, c.after, h.stored.Version)
+	}
 }

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,10 +13,9 @@ type overdue struct {
 	within time.Duration
 
 	mu    sync.Mutex
-	queue []waiting // oldest first, from first on
-	first int
-	timer *time.Timer // nil before the first
-	armed bool        // the timer runs: something is in the queue
+	queue []waiting // oldest first; some of them wait no more
+	timer *time.Timer
+	armed bool // the timer runs, as it does while the queue holds something
 }
 
 // waiting is a request in one of its turns of waiting.
@@ -31,14 +31,15 @@ func (w *waiting) ended() bool { return w.req.turn.Load() != w.turn }
 // end ends this turn; false when somebody else has.
 func (w *waiting) end() bool { return w.req.turn.CompareAndSwap(w.turn, w.turn+1) }
 
-// await waits until everything the request sent was heard of, or reports false when that took too long.
+// await waits until everything the request sent was heard of, or reports false when that took too long. Both may come
+// to pass, of which it then took one signal; the other is there, or to come.
 func (o *overdue) await(req *request) bool {
 	select {
 	case <-req.signals:
 		return true
 	default:
 	}
-	w := waiting{req, req.turn.Add(1), time.Now().Add(o.within)}
+	w := waiting{req: req, turn: req.turn.Add(1)}
 	o.expect(w)
 	<-req.signals
 	return w.end()
@@ -47,30 +48,22 @@ func (o *overdue) await(req *request) bool {
 // expect has the request woken when its time is over.
 func (o *overdue) expect(w waiting) {
 	o.mu.Lock()
-	o.forget()
+	defer o.mu.Unlock()
+	if len(o.queue) == cap(o.queue) {
+		o.queue = slices.DeleteFunc(o.queue, func(w waiting) bool { return w.ended() })
+		o.queue = slices.Grow(o.queue, len(o.queue)+64) // so it is at most half full, and seldom gone through
+	}
+	w.until = time.Now().Add(o.within)
 	o.queue = append(o.queue, w)
 	if !o.armed {
 		o.arm()
-	}
-	o.mu.Unlock()
-}
-
-// forget drops those at the head whose turn has ended. The caller holds mu.
-func (o *overdue) forget() {
-	for o.first < len(o.queue) && o.queue[o.first].ended() {
-		o.first++
-	}
-	if o.first > len(o.queue)/2 {
-		kept := copy(o.queue, o.queue[o.first:])
-		clear(o.queue[kept:])
-		o.queue, o.first = o.queue[:kept], 0
 	}
 }
 
 // arm sets the timer for the oldest. The caller holds mu.
 func (o *overdue) arm() {
 	o.armed = true
-	left := time.Until(o.queue[o.first].until)
+	left := time.Until(o.queue[0].until)
 	if o.timer == nil {
 		o.timer = time.AfterFunc(left, o.wake)
 	} else {
@@ -83,13 +76,16 @@ func (o *overdue) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for ; o.first < len(o.queue) && !now.Before(o.queue[o.first].until); o.first++ {
-		if w := &o.queue[o.first]; w.end() {
+	o.queue = slices.DeleteFunc(o.queue, func(w waiting) bool {
+		if w.until.After(now) {
+			return w.ended()
+		}
+		if w.end() {
 			w.req.signals <- struct{}{}
 		}
-	}
-	o.forget()
-	if o.armed = o.first < len(o.queue); o.armed {
+		return true
+	})
+	if o.armed = len(o.queue) > 0; o.armed {
 		o.arm()
 	}
 }

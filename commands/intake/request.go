@@ -32,7 +32,7 @@ type request struct {
 	done      func(err error)      // given to Send
 	doneAll   func(i int, e error) // given to SendAll
 	held      int64                // of the memory that all requests have together, in bytes
-	abandoned bool                 // something was not heard of in time and still may be: not to be used again
+	abandoned bool                 // something still may be heard of, or the signal of it: not to be used again
 }
 
 // item is one command of a request.
