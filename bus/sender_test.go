@@ -142,7 +142,7 @@ func TestTheWindowIsAsWideAsTheBusIsSlow(t *testing.T) {
 		for _, n := range p.open() {
 			p.answer(n, bus.ErrUnavailable)
 		}
-		require.Equal(t, 8, len(p.open()), "a refusal is quick and tells nothing")
+		require.Len(t, p.open(), 8, "a refusal is quick and tells nothing")
 		answerAfter(30 * time.Millisecond)
 	})
 }
