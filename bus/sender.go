@@ -31,9 +31,9 @@ type SenderConfig struct {
 	// longer than 100 ms aside; no bound by default. Beyond it frames fill: where a message costs the bus more than what
 	// is in it, a small window has it carry more with less.
 	Window int
-	// FrameTime narrows the window to the quickest confirmation of the last seconds divided by it, rounded up, 2 at
-	// least; not at all by default, nor without a Window. So a quick bus has few frames under way, and these filled:
-	// about one for each FrameTime. One that is far away has enough under way to be kept busy.
+	// FrameTime narrows the window to what a confirmation usually takes divided by it, 2 at least; not at all by default,
+	// nor without a Window. So about one frame leaves each FrameTime: a quick bus has few under way, and these filled,
+	// and one that is far away, or busy with what others send, has enough under way not to wait.
 	FrameTime time.Duration
 
 	// What a lane holds from Send until its answer, beyond which it answers ErrFull. A lane that holds

@@ -18,11 +18,11 @@ type window struct {
 	frameTime time.Duration
 	stuck     time.Duration // stuckAfter
 
-	mu       sync.Mutex
-	out      []*outgoing    // those that count, oldest first
-	line     []*sendingLane // that wait, each once
-	timer    *time.Timer    // set while some wait
-	quickest quickest
+	mu    sync.Mutex
+	out   []*outgoing    // those that count, oldest first
+	line  []*sendingLane // that wait, each once
+	timer *time.Timer    // set while some wait
+	usual time.Duration  // that a confirmation takes, the last ones weighing most; 0 before the first
 }
 
 func newWindow(config *SenderConfig) *window {
@@ -39,49 +39,25 @@ const least = 2
 // confirmed frame leaves and lanes that wait are called in: else nobody would call them once there are more.
 func (w *window) room() bool {
 	most := w.most
-	if took := w.quickest.get(); w.frameTime > 0 && took > 0 {
-		most = min(most, max(least, int((took+w.frameTime-1)/w.frameTime)))
+	if w.frameTime > 0 && w.usual > 0 {
+		most = min(most, max(least, int(w.usual/w.frameTime)))
 	}
 	return len(w.out) < most
 }
 
-// confirmed tells how long the bus took for a frame, which leaves now.
+// confirmed takes note of how long the bus took for a frame, which leaves now.
 func (w *window) confirmed(o *outgoing) {
 	if w == nil {
 		return
 	}
-	now := time.Now()
+	const weight = 16 // of one in the average
 	w.mu.Lock()
-	w.quickest.add(now.Sub(o.left), now)
+	if took := time.Since(o.left); w.usual == 0 {
+		w.usual = took
+	} else {
+		w.usual += (took - w.usual) / weight
+	}
 	w.mu.Unlock()
-}
-
-// quickest is the shortest of the times of the last quickestFor, and of what was before them for as long. Other times
-// are longer for what waits, on a busy machine many times, so they tell little of what the bus needs.
-type quickest struct {
-	before, since time.Duration // the turn; 0 is none
-	turned        time.Time
-}
-
-const quickestFor = 5 * time.Second
-
-func (q *quickest) add(took time.Duration, now time.Time) {
-	switch age := now.Sub(q.turned); {
-	case age >= 2*quickestFor:
-		q.before, q.since, q.turned = 0, 0, now
-	case age >= quickestFor:
-		q.before, q.since, q.turned = q.since, 0, now
-	}
-	if q.since == 0 || took < q.since {
-		q.since = max(took, 1)
-	}
-}
-
-func (q *quickest) get() time.Duration {
-	if q.before == 0 {
-		return q.since
-	}
-	return min(q.before, q.since)
 }
 
 // enter counts a frame in, or reports false: its lane is resumed when there is room. The caller holds the lane's mu.
