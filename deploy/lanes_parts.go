@@ -92,10 +92,10 @@ func (d *door) open(ctx context.Context, l store.Laning) error {
 // what narrows that where the broker is quick (bus.SenderConfig): with a bound on each lane alone, frames were of one or
 // two commands under load, and what the broker costs it costs per message. On 2 cores a command then costs 5 to 10 % less
 // than with 8 under way, with 512 connections as with 2,000, and the same with a queue bound to all events, where 2
-// alone would cost a tenth more (doorman bench --serve rabbitmq). A broker that confirms after 32 ms has 8 under way.
+// alone would cost a tenth more (doorman bench --serve rabbitmq). A broker that confirms after 40 ms has 8 under way.
 const (
 	sendWindow = 8
-	frameTime  = 4 * time.Millisecond
+	frameTime  = 5 * time.Millisecond
 )
 
 // close returns once everything that was taken has been answered.
