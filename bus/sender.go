@@ -32,8 +32,8 @@ type SenderConfig struct {
 	// is in it, a small window has it carry more with less.
 	Window int
 	// FrameTime narrows the window to what a confirmation usually takes divided by it, 2 at least; not at all by default,
-	// nor without a Window. So about one frame leaves each FrameTime: a quick bus has few under way, and these filled,
-	// and one that is far away, or busy with what others send, has enough under way not to wait.
+	// nor without a Window. Between these bounds about one frame leaves each FrameTime: a quick bus has few under way,
+	// and these filled, and one that is far away, or busy with what others send, has enough under way not to wait.
 	FrameTime time.Duration
 
 	// What a lane holds from Send until its answer, beyond which it answers ErrFull. A lane that holds

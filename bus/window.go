@@ -35,8 +35,8 @@ func newWindow(config *SenderConfig) *window {
 // least is how far FrameTime may narrow a window: with one frame alone neither end works while the other does.
 const least = 2
 
-// room tells whether another frame may leave. The caller holds mu. How many may changes in confirmed alone, before the
-// confirmed frame leaves and lanes that wait are called in: else nobody would call them once there are more.
+// room tells whether another frame may leave. The caller holds mu. The bound changes where lanes that wait are called in
+// right after, as nobody else would when it widens.
 func (w *window) room() bool {
 	most := w.most
 	if w.frameTime > 0 && w.usual > 0 {
@@ -52,7 +52,7 @@ func (w *window) confirmed(o *outgoing) {
 	}
 	const weight = 16 // of one in the average
 	w.mu.Lock()
-	if took := time.Since(o.left); w.usual == 0 {
+	if took := min(time.Since(o.left), w.stuck); w.usual == 0 {
 		w.usual = took
 	} else {
 		w.usual += (took - w.usual) / weight
@@ -111,6 +111,9 @@ func (w *window) callIn() {
 	for {
 		w.mu.Lock()
 		if !w.room() || len(w.line) == 0 {
+			if len(w.line) > 0 {
+				w.watch()
+			}
 			w.mu.Unlock()
 			return
 		}
@@ -129,13 +132,14 @@ func (w *window) watch() {
 	}
 }
 
-// passStuck counts those out that are stuck.
+// passStuck counts those out that are stuck. As more queues may be out of order, the window is wide then.
 func (w *window) passStuck() {
 	w.mu.Lock()
 	w.timer = nil
+	before := len(w.out)
 	w.out = slices.DeleteFunc(w.out, func(o *outgoing) bool { return time.Since(o.left) >= w.stuck })
-	if len(w.line) > 0 && len(w.out) > 0 {
-		w.watch()
+	if len(w.out) < before {
+		w.usual = w.stuck
 	}
 	w.mu.Unlock()
 	w.callIn()

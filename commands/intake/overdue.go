@@ -75,16 +75,13 @@ func (o *overdue) arm() {
 func (o *overdue) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
-	o.queue = slices.DeleteFunc(o.queue, func(w waiting) bool {
-		if w.until.After(now) {
-			return w.ended()
-		}
-		if w.end() {
+	now, done := time.Now(), 0
+	for ; done < len(o.queue) && (o.queue[done].ended() || !o.queue[done].until.After(now)); done++ {
+		if w := &o.queue[done]; w.end() {
 			w.req.signals <- struct{}{}
 		}
-		return true
-	})
+	}
+	o.queue = slices.Delete(o.queue, 0, done)
 	if o.armed = len(o.queue) > 0; o.armed {
 		o.arm()
 	}

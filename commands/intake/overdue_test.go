@@ -25,6 +25,14 @@ func TestEachRequestIsGivenUpInItsOwnTime(t *testing.T) {
 		{at: 6 * time.Second, want: 16 * time.Second, status: 503},
 		{at: 30 * time.Second, want: 40 * time.Second, status: 503}, // after a while in which there was none
 	}
+	// Many begin and end while the first one waits, and are let go before it.
+	for i := range 300 {
+		many := requests[1]
+		many.at = time.Second + time.Duration(i)*10*time.Millisecond
+		many.heard = many.at + 15*time.Millisecond
+		many.want = many.heard
+		requests = append(requests, many)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		s := around()

@@ -25,16 +25,19 @@ import (
 // per command, and bytes of write-ahead log per command (exact only while nobody else uses the server). The worker
 // gives a small stream's state every 8 versions.
 func BenchmarkCost(b *testing.B) {
-	for _, shape := range []struct{ streams, every int }{{2000, 8}, {100, 8}, {2000, 1}} {
+	for _, shape := range []struct {
+		streams int
+		every   uint64
+	}{{2000, 8}, {100, 8}, {2000, 1}} {
 		for _, size := range []int{1, 50, 500, 1000, 2000} {
 			b.Run(fmt.Sprintf("streams=%d/every=%d/batch=%d", shape.streams, shape.every, size), func(b *testing.B) {
-				cost(b, shape.streams, uint64(shape.every), size)
+				cost(b, shape.streams, shape.every, size)
 			})
 		}
 	}
 }
 
-// cost gives every stream a state with each so many versions.
+// cost gives every stream a state every so many versions.
 func cost(b *testing.B, streams int, every uint64, size int) {
 	ctx := context.Background()
 	config := postgres.Config{URL: postgrestest.URL(), Schema: postgrestest.Schema(b), Lanes: 16, Migrate: true}

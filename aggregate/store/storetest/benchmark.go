@@ -22,11 +22,11 @@ import (
 )
 
 // Benchmark measures what commits cost: batches of 50, 500 and 2,000 commands over 2,000 streams with
-// events of 150 bytes and states of 250, one for eight events as the worker gives them, with ids of version 7; then
-// with all states, with ids of version 4, and with 30 in 100 landings coming out of the parking lot. It reports, besides time per command,
-// commands/s, the processor time of the whole process per command (cpu-us/cmd; a database server's own
-// is not in it), bytes written to files and sockets per command (written-B/cmd), and the 99th percentile
-// of Commit in milliseconds (p99-ms).
+// events of 150 bytes, and a state of 250 with every eighth landing, as the worker gives them, with ids of
+// version 7; then batches of 500 with a state each, with ids of version 4, or with 30 in 100 landings coming
+// out of the parking lot. It reports, besides time per command, commands/s, the processor time of the whole
+// process per command (cpu-us/cmd; a database server's own is not in it), bytes written to files and sockets
+// per command (written-B/cmd), and the 99th percentile of Commit in milliseconds (p99-ms).
 func Benchmark(b *testing.B, backend Backend) {
 	for _, size := range []int{50, 500, 2000} {
 		b.Run(fmt.Sprintf("landed=%d", size), func(b *testing.B) { benchmarkCommit(b, backend, traffic{size: size, states: 8}) })
