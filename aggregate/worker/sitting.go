@@ -98,9 +98,9 @@ func (s *sitting) batch(lanes map[int]*lane) *store.Batch {
 
 // change is what the store must know of the stream's new head. Its state is stored once in a while, readers fold the
 // events since: a small one every 8 versions, which spares Postgres a quarter of a commit's time, a large one less
-// often, so that a patch of a large document costs its own size, not the document's. The first is stored at
-// once, as the stream's row is written anyway. For reads as of a version a state is kept at least every 64 versions of a small state, and less often the
-// larger it is.
+// often, so that a patch of a large document costs its own size, not the document's. The first is stored at once, as
+// the stream's row is written anyway. For reads as of a version a state is kept at least every 64 versions of a small
+// state, and less often the larger it is.
 func (h *held) change() *store.HeadChange {
 	const small, medium = 2 << 10, 64 << 10
 	state := h.State()
